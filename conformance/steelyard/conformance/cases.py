@@ -1,21 +1,20 @@
 """Case files: one failing input, exact to the last bit, and a script that shows the failure without the suite.
 
-Floats are written as C99 hexadecimal strings (`0x1.8p+1`), which lose nothing and which most languages read.
+The form of arrays is that of `encoding`; the JSON Schema is `schemas/case.json` in the package.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from steelyard.conformance.checking import Evidence
-from steelyard.conformance.contract import Array, Case, OptionValue
+from steelyard.conformance.contract import Array, Case
+from steelyard.conformance.encoding import EncodingError, decode_case, encode_array, encode_case
 from steelyard.conformance.loading import Target
 
 SCHEMA = "steelyard-case-1"
@@ -36,41 +35,6 @@ class FailingCase:
     target: Target
     evidence: Evidence | None = None
     dialect: str | None = None
-
-
-def encode_array(values: Array) -> dict[str, Any]:
-    """An array as JSON: kind, shape, and its elements in row-major order."""
-    kind = {"f": "float", "i": "int", "b": "bool"}[values.dtype.kind]
-    flat = values.ravel().tolist()
-    return {"kind": kind, "shape": list(values.shape), "data": [_hex(v) for v in flat] if kind == "float" else flat}
-
-
-def decode_array(document: Mapping[str, Any]) -> Array:
-    """The inverse of `encode_array`; floats may also be JSON numbers or decimal strings."""
-    kinds = {"float": np.float64, "int": np.int64, "bool": np.bool_}
-    data = [_unhex(v) for v in document["data"]] if document["kind"] == "float" else document["data"]
-    return np.array(data, dtype=kinds[document["kind"]]).reshape(document["shape"])
-
-
-def encode_case(case: Case) -> dict[str, Any]:
-    """A case as JSON."""
-    return {
-        "dtype": case.dtype,
-        "arguments": {name: encode_array(values) for name, values in case.arguments.items()},
-        "options": {name: _encode_option(value) for name, value in case.options.items()},
-        "cotangent": None if case.cotangent is None else encode_array(np.asarray(case.cotangent)),
-    }
-
-
-def decode_case(document: Mapping[str, Any]) -> Case:
-    """The inverse of `encode_case`."""
-    cotangent = document.get("cotangent")
-    return Case(
-        {name: decode_array(values) for name, values in document["arguments"].items()},
-        {name: _decode_option(value) for name, value in document["options"].items()},
-        document["dtype"],
-        None if cotangent is None else decode_array(cotangent),
-    )
 
 
 def write_case(directory: Path, failing: FailingCase) -> Path:
@@ -119,7 +83,7 @@ def read_case(path: Path) -> FailingCase:
         )  # fmt: skip
     except OSError as error:
         raise CaseError(f"{path}: {error.strerror}") from error
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, EncodingError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise CaseError(f"{path}: not a case file: {type(error).__name__}: {error}") from error
 
 
@@ -155,21 +119,3 @@ def _literal(values: Array, dtype: str) -> str:
     kind = {"f": "float32" if dtype == "bfloat16" else dtype, "i": "int64", "b": "bool"}[values.dtype.kind]
     text = repr(values.tolist()).replace("inf", "np.inf").replace("nan", "np.nan")
     return f'np.array({text}, dtype="{kind}").reshape({values.shape})'
-
-
-def _encode_option(value: OptionValue) -> OptionValue | dict[str, str]:
-    return {"float": _hex(value)} if isinstance(value, float) else value
-
-
-def _decode_option(value: Any) -> OptionValue:  # noqa: ANN401
-    return _unhex(value["float"]) if isinstance(value, dict) else value
-
-
-def _hex(value: float) -> str:
-    return value.hex() if np.isfinite(value) else str(value)
-
-
-def _unhex(value: str | float) -> float:
-    if not isinstance(value, str):
-        return float(value)
-    return float.fromhex(value) if "x" in value else float(value)

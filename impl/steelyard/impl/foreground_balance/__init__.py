@@ -1,0 +1,1 @@
+"""Foreground balance: classes, data sets and mini-batches where the few are not drowned by the many."""

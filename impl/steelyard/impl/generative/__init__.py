@@ -1,0 +1,1 @@
+"""Generative methods: examples that the data set lacks are made."""
