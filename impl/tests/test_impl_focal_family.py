@@ -1,8 +1,5 @@
 """The focal-loss family: agreement with the specification, derivatives, and the promises of the implementation."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -227,13 +224,7 @@ def test_bad_arguments_are_named(call, error, message):
 
 
 _RANK = """
-import sys
-import torch
-from torch import distributed
 from steelyard.impl import moving_average_foreground, normalise_focal_loss
-rank, ranks, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=ranks)
-group = distributed.group.WORLD
 losses, labels = torch.load(f"{folder}/batch.pt")
 shard = [slice(0, 1), slice(1, 4), slice(4, 4)][rank]
 found = {}
@@ -244,13 +235,10 @@ for name in sys.argv[4:]:
     found[name] = (loss.detach(), x.grad)
 counts = (labels[shard] >= 0).sum(dim=1)
 found["moving average"] = moving_average_foreground(100.0, counts, group=group)
-torch.save(found, f"{folder}/{rank}.pt")
-distributed.barrier()
-distributed.destroy_process_group()
 """
 
 
-def test_ranks_with_and_without_images_are_one_mini_batch(tmp_path):
+def test_ranks_with_and_without_images_are_one_mini_batch(run_ranks, tmp_path):
     """One, three and no images on three ranks: every rank has the whole loss, and its own part of the gradient."""
     names = list(room.soft_sampling.focal_normalisers.NORMALISERS)
     generator = torch.Generator().manual_seed(0)
@@ -259,11 +247,8 @@ def test_ranks_with_and_without_images_are_one_mini_batch(tmp_path):
     labels[2] = 5  # an image without foreground
     torch.save((losses, labels), tmp_path / "batch.pt")
 
-    command = [sys.executable, "-W", "ignore", "-c", _RANK]
-    ranks = [subprocess.Popen([*command, str(rank), "3", str(tmp_path), *names]) for rank in range(3)]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0, 0]
+    parts = run_ranks(_RANK, *names, ranks=3)
 
-    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(3)]
     for name in names:
         x = losses.clone().requires_grad_()
         loss = room.normalise_focal_loss(x, labels, num_classes=5, normaliser=name)

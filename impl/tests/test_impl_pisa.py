@@ -1,7 +1,5 @@
 """IoU-HLR and ISR-P: agreement with the reference, and what only the implementation promises."""
 
-import subprocess
-import sys
 from importlib.resources import files
 from itertools import product
 
@@ -199,34 +197,23 @@ def test_runs_without_data_and_compiles_whole():
 
 
 _RANK = """
-import sys
-import torch
-from torch import distributed
 from steelyard.impl.soft_sampling.pisa import iou_hierarchical_local_rank, isr_p_weights
-rank, folder = int(sys.argv[1]), sys.argv[2]
-distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
 iou, losses, labels, gt_index, image_index = (t[2 * rank : 2 * rank + 2] for t in torch.load(f"{folder}/batch.pt"))
-options = {"num_classes": 4, "group": distributed.group.WORLD}
-torch.save(
-    (
-        isr_p_weights(iou, losses, labels, gt_index, **options),
-        isr_p_weights(iou, losses, labels, gt_index, image_index, denominator="max", **options),
-        iou_hierarchical_local_rank(iou, labels, gt_index, image_index, **options),
-    ),
-    f"{folder}/{rank}.pt",
+options = {"num_classes": 4, "group": group}
+found = (
+    isr_p_weights(iou, losses, labels, gt_index, **options),
+    isr_p_weights(iou, losses, labels, gt_index, image_index, denominator="max", **options),
+    iou_hierarchical_local_rank(iou, labels, gt_index, image_index, **options),
 )
-distributed.barrier()
-distributed.destroy_process_group()
 """
 
 
-def test_two_processes_are_one(tmp_path):
+def test_two_processes_are_one(run_ranks, tmp_path):
     """Bit for bit; image numbers that two processes share are different images."""
     batch = _batch(9, torch.float32, (4, 30))
     torch.save(batch, tmp_path / "batch.pt")
 
-    ranks = [subprocess.Popen([sys.executable, "-c", _RANK, str(rank), str(tmp_path)]) for rank in range(2)]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    parts = run_ranks(_RANK)
 
     iou, losses, labels, gt_index, image_index = batch
     image_index = image_index + 10 * (torch.arange(4)[:, None] // 2)
@@ -235,7 +222,6 @@ def test_two_processes_are_one(tmp_path):
         isr_p_weights(iou, losses, labels, gt_index, image_index, denominator="max", num_classes=C),
         iou_hierarchical_local_rank(iou, labels, gt_index, image_index, num_classes=C),
     )
-    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for first, second, whole in zip(*parts, expected, strict=True):
         assert torch.equal(torch.cat([first, second]), whole)
 
