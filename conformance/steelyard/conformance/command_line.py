@@ -22,24 +22,24 @@ from steelyard.conformance import doors, reporting
 from steelyard.conformance.automatic_mutants import automatic_matrix, unknown_entries, wrong_entries
 from steelyard.conformance.badge import badge_svg
 from steelyard.conformance.candidates import LoadError
-from steelyard.conformance.cases import CaseError, read_case
+from steelyard.conformance.cases import read_case
 from steelyard.conformance.contract import OptionValue, Technique
 from steelyard.conformance.doors import UsageError
+from steelyard.conformance.exits import EXIT_DEVIATES, EXIT_INTERRUPTED, EXIT_OK, clear_errors
 from steelyard.conformance.generation import SeededDraw
 from steelyard.conformance.isolation import Limits
 from steelyard.conformance.junit import junit_xml
 from steelyard.conformance.kill_matrix import kill_matrix, undefended
-from steelyard.conformance.known_failures import KnownFailuresError, write_known_failures
+from steelyard.conformance.known_failures import write_known_failures
 from steelyard.conformance.loading import Target
 from steelyard.conformance.markdown import markdown_summary
 from steelyard.conformance.profiles import PROFILES
-from steelyard.conformance.registry import TECHNIQUES, UnknownTechniqueError, technique
+from steelyard.conformance.registry import TECHNIQUES, technique
+from steelyard.conformance.report_files import check_places, write_json, write_text
 from steelyard.conformance.results import RequirementResult, Result
-from steelyard.conformance.resuming import ResumeError, read_interrupted
+from steelyard.conformance.resuming import read_interrupted
 from steelyard.conformance.running import Listener, check_case
 from steelyard.conformance.version import __version__
-
-EXIT_OK, EXIT_DEVIATES, EXIT_USAGE, EXIT_LOAD, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 app = typer.Typer(
     name="steelyard",
@@ -110,7 +110,7 @@ def root(
 def list_(json_file: JsonOption = None) -> None:
     """List the techniques of the specification."""
     if json_file is not None:
-        _write_json(json_file, [_listing(contract) for contract in TECHNIQUES.values()])
+        write_json(json_file, [_listing(contract) for contract in TECHNIQUES.values()])
         return
     Console().print(reporting.techniques_table(TECHNIQUES.values()))
 
@@ -121,7 +121,7 @@ def show(
     source: Annotated[bool, typer.Option("--source", help="Also the reference's code.")] = False,  # noqa: FBT002
 ) -> None:
     """Show what a technique is and what it demands: definition, requirements, rulings, known mistakes."""
-    with _clear_errors():
+    with clear_errors():
         page = reporting.specification_page(technique(technique_id), source=source)
         Console().print(page)
 
@@ -136,7 +136,7 @@ def smoke(
 ) -> None:
     """Is the adapter wired up? Calls each technique once, before the mathematics is judged."""
     console = Console()
-    with _clear_errors():
+    with clear_errors():
         made = _target(target, as_technique, names, constants)
         broken = False
         with doors.candidate(made, device=device) as loaded:
@@ -193,8 +193,8 @@ def check(  # noqa: PLR0913, PLR0917 - Typer reads them as options
     """
     reports = {"--json": json_file, "--junit": junit_file, "--markdown": markdown_file, "--badge": badge_file}
     console = Console(stderr="-" in reports.values())
-    with _clear_errors():
-        _check_places(reports)
+    with clear_errors():
+        check_places(reports)
         made = _target(target, as_technique, names, constants)
         limits = Limits(
             call_seconds=time_limit,
@@ -223,7 +223,7 @@ def replay(
 ) -> None:
     """Judge one failing input again. Exit status: 0 it holds now, 1 it still fails."""
     console = Console()
-    with _clear_errors():
+    with clear_errors():
         failing = read_case(case_file)
         made = failing.target if target is None else Target(
             target, failing.target.technique, failing.target.names, failing.target.constants)  # fmt: skip
@@ -257,7 +257,7 @@ def mutants(
     With --automatic the mutants are made by machine. Exit status 1 if one survives that is not listed as equivalent.
     """
     console = Console(stderr=json_file == "-")
-    with _clear_errors():
+    with clear_errors():
         contracts = [technique(technique_id) for technique_id in techniques or TECHNIQUES]
         doors.check_profile(profile)
         if sample is not None and not automatic:
@@ -281,7 +281,7 @@ def mutants(
             )
         console.print(f"{len(rows) - len(survivors)} of {len(rows)} mutants killed", highlight=False)
         if json_file is not None:
-            _write_json(json_file, [{**asdict(row), "by": list(row.by), "killed": row.killed} for row in rows])
+            write_json(json_file, [{**asdict(row), "by": list(row.by), "killed": row.killed} for row in rows])
     raise typer.Exit(EXIT_DEVIATES if survivors or bare else EXIT_OK)
 
 
@@ -315,28 +315,12 @@ def _judge_automatic(
         problems += unknown_entries(contracts)
     reporting.print_automatic(console, rows, problems)
     if json_file is not None:
-        _write_json(json_file, [{**asdict(row), "killed": row.killed} for row in rows])
+        write_json(json_file, [{**asdict(row), "killed": row.killed} for row in rows])
     survivors = [row for row in rows if not row.killed and not row.equivalent]
     raise typer.Exit(EXIT_DEVIATES if survivors or problems else EXIT_OK)
 
 
 # --- helpers --------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Our own errors as one line and an exit status, never a traceback."""
-    try:
-        yield
-    except (UsageError, UnknownTechniqueError, KnownFailuresError, CaseError, ResumeError) as error:
-        typer.secho(f"steelyard: {error}", err=True, fg="red")
-        raise typer.Exit(EXIT_USAGE) from error
-    except LoadError as error:
-        typer.secho(f"steelyard: {error}", err=True, fg="red")
-        raise typer.Exit(EXIT_LOAD) from error
-    except OSError as error:
-        typer.secho(f"steelyard: {error.filename}: {error.strerror}", err=True, fg="red")
-        raise typer.Exit(EXIT_USAGE) from error
 
 
 def _target(text: str, as_technique: str | None, names: list[str] | None, constants: list[str] | None) -> Target:
@@ -385,7 +369,7 @@ def _listener(console: Console, json_file: str | None) -> Iterator[Listener]:
 
         def on_progress(found: Result) -> None:
             if json_file not in (None, "-"):
-                _write_json(json_file, found.to_json(), indent=None)
+                write_json(json_file, found.to_json(), indent=None)
 
         yield Listener(on_technique, on_requirement, on_progress=on_progress)
 
@@ -430,16 +414,6 @@ def _listing(contract: Technique) -> dict[str, Any]:
     }
 
 
-def _check_places(reports: Mapping[str, str | None]) -> None:
-    """Refuse before the run what could not be written after it."""
-    wanted = [option for option, file in reports.items() if file == "-"]
-    if len(wanted) > 1:
-        raise UsageError(f"{wanted[1]}: standard output is taken by {wanted[0]}; give a FILE")
-    for option, file in reports.items():
-        if file is not None and not Path(file).resolve().parent.is_dir():
-            raise UsageError(f"{option}: no directory {Path(file).parent}")
-
-
 def _write_reports(result: Result, reports: Mapping[str, str | None], *, known_file: Path | None) -> None:
     forms: dict[str, Callable[[], str]] = {
         "--json": lambda: json.dumps(result.to_json(), indent=1, allow_nan=False),
@@ -449,25 +423,7 @@ def _write_reports(result: Result, reports: Mapping[str, str | None], *, known_f
     }
     for option, file in reports.items():
         if file is not None:
-            _write_text(file, forms[option]())
+            write_text(file, forms[option]())
     if known_file is not None:
         written = write_known_failures(known_file, result.techniques)
         typer.echo(f"{known_file}: {written} known failures; give each its reason", err=True)
-
-
-def _write_json(file: str, document: Any, *, indent: int | None = 1) -> None:  # noqa: ANN401
-    _write_text(file, json.dumps(document, indent=indent, allow_nan=False))
-
-
-def _write_text(file: str, text: str) -> None:
-    text = text.rstrip("\n")
-    if file == "-":
-        typer.echo(text)
-        return
-    path = Path(file).resolve()
-    if path.exists() and not path.is_file():  # a pipe or a device
-        path.write_text(text + "\n", encoding="utf-8")
-        return
-    beside = path.with_name(f".{path.name}.part")  # whoever reads the file sees the old content or the new one
-    beside.write_text(text + "\n", encoding="utf-8")
-    beside.replace(path)
