@@ -15,7 +15,9 @@ from steelyard.reference.soft_sampling.distribution_focal_loss import (
     distribution_expectation,
 )
 
-_DENSE = Path(__file__).parent / "data" / "nanodet320_dense.npz"
+_DATA = Path(__file__).parent / "data"
+_DENSE = _DATA / "nanodet320_dense.npz"
+_POINTS = _DATA / "nanodet320_points.npz"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,40 @@ class DenseImage:
     """[2100, 4], in strides, within the bins; 0 at background points."""
     giou_losses: Array
     """[2100], 1 - GIoU of the predicted box with the point's own; 0 at background points."""
+
+
+@dataclass(frozen=True)
+class ProposalsOfImage:
+    """The 256 best boxes of a one-stage detector on one photograph, before any suppression, and its own objects."""
+
+    image_id: int
+    boxes: Array
+    """[256, 4], x1, y1, x2, y2 in pixels of the 320 x 320 input, decoded, not clipped; best first."""
+    scores: Array
+    """[256], logit of the best class, a float16 number: several boxes share one."""
+    classes: Array
+    """[256], the best class."""
+    levels: Array
+    """[256], 0, 1, 2 for strides 8, 16, 32."""
+    gt_boxes: Array
+    """[M, 4], in the same pixels, without crowds."""
+    gt_classes: Array
+    """[M], 0..79."""
+
+
+@dataclass(frozen=True)
+class PointsOfImage:
+    """The best score of each of a detector's 2100 points on one photograph, and what they are to learn."""
+
+    image_id: int
+    scores: Array
+    """[2100], logit of the best class, a float16 number: about a thousand distinct ones."""
+    classes: Array
+    """[2100], the best class."""
+    labels: Array
+    """[2100], 80 is the background."""
+    object_logits: Array
+    """[2100], logit of the object's own class at foreground points; NaN at background points."""
 
 
 @cache
@@ -64,6 +100,44 @@ def dense_image(number: int) -> DenseImage:
         np.where(foreground[:, None], targets, 0.0),
         np.where(foreground, 1.0 - giou, 0.0),
     )
+
+
+@cache
+def proposals_of_image(number: int) -> ProposalsOfImage:
+    """One of the 64 images; the numbers wrap around."""
+    with np.load(_POINTS, allow_pickle=False) as data:
+        image = number % len(data["image_id"])
+        first, last = data["gt_offset"][image : image + 2]
+        best = data["top_point"][image].astype(np.int64)
+        strides = data["stride"][best]
+        return ProposalsOfImage(
+            int(data["image_id"][image]),
+            data["top_boxes"][image].astype(np.float64),
+            data["max_logit"][image, best].astype(np.float64),
+            data["max_class"][image, best].astype(np.int64),
+            np.searchsorted(np.unique(data["stride"]), strides),
+            data["gt_boxes"][first:last].astype(np.float64),
+            data["gt_class"][first:last].astype(np.int64),
+        )
+
+
+@cache
+def points_of_image(number: int) -> PointsOfImage:
+    """One of the 64 images; the numbers wrap around."""
+    with np.load(_POINTS, allow_pickle=False) as data:
+        image = number % len(data["image_id"])
+        (first, last), gt_first = data["fg_offset"][image : image + 2], data["gt_offset"][image]
+        point = data["fg_point"][first:last].astype(np.int64)
+        own_class = data["gt_class"][gt_first + data["fg_gt"][first:last].astype(np.int64)].astype(np.int64)
+        class_logits = data["fg_cls_logits"][first:last].astype(np.float64)
+        scores = data["max_logit"][image].astype(np.float64)
+        classes = data["max_class"][image].astype(np.int64)
+        image_id = int(data["image_id"][image])
+    labels = np.full(scores.shape, class_logits.shape[-1])
+    labels[point] = own_class
+    object_logits = np.full(scores.shape, np.nan)
+    object_logits[point] = class_logits[np.arange(len(point)), own_class]
+    return PointsOfImage(image_id, scores, classes, labels, object_logits)
 
 
 def _iou_and_giou(one: Array, other: Array) -> tuple[Array, Array]:
