@@ -23,6 +23,7 @@ from steelyard.conformance.automatic_mutants import automatic_matrix, unknown_en
 from steelyard.conformance.badge import badge_svg
 from steelyard.conformance.candidates import LoadError
 from steelyard.conformance.cases import read_case
+from steelyard.conformance.census.command import census
 from steelyard.conformance.contract import OptionValue, Technique
 from steelyard.conformance.doors import UsageError
 from steelyard.conformance.exits import EXIT_DEVIATES, EXIT_INTERRUPTED, EXIT_OK, clear_errors
@@ -48,6 +49,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.command()(census)
 
 _FIRST_STEPS = """\
 [bold]steelyard[/bold] weighs implementations of class-imbalance techniques against an oracle.
