@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from steelyard.conformance.candidates import LoadError
 from steelyard.conformance.census.annotation_files import PROBLEMS, AnnotationStore, Contents
 from steelyard.conformance.census.counting import DESIGNS, Design, changed
 from steelyard.conformance.census.picture import census_page, needed
 from steelyard.conformance.census.tally import IMAGES_A_TASK, Tally, all_cores, census_document, take_census
 from steelyard.conformance.doors import UsageError
-from steelyard.conformance.exits import EXIT_INTERRUPTED, EXIT_LOAD, clear_errors
+from steelyard.conformance.exits import EXIT_INTERRUPTED, clear_errors
 from steelyard.conformance.report_files import check_places, write_json, write_text
 
 CLASSES_SHOWN = 12
@@ -102,31 +103,45 @@ def _design(name: str, **options: Any) -> Design:  # noqa: ANN401 - the fields o
 
 
 def _count(file: Path, design: Design, workers: int, console: Console, *, strict: bool) -> tuple[Contents, Tally]:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with AnnotationStore() as store:
         try:
-            with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-                size = file.stat().st_size if file.is_file() else None
-                reading: TaskID = bar.add_task("reading", total=size)
-                contents = store.read(file, lambda number: bar.advance(reading, number))
-                bar.remove_task(reading)
-                for name, number in contents.problems.items():
-                    console.print(f"[yellow]warning:[/] {number} {PROBLEMS[name]}", highlight=False)
-                if strict and contents.problems:
-                    console.print("[red]steelyard: --strict: the file has problems; nothing was counted")
-                    raise typer.Exit(EXIT_LOAD)
-                counting = bar.add_task("counting", total=contents.images)
-                tally = take_census(
-                    store.images(),
-                    design,
-                    len(contents.categories),
-                    workers=min(workers or all_cores(), -(-contents.images // IMAGES_A_TASK)),
-                    progress=lambda number: bar.advance(counting, number),
-                )
+            with _Told(console, "reading", file.stat().st_size if file.is_file() else 0, "bytes") as read:
+                contents = store.read(file, read)
+            for name, number in contents.problems.items():
+                console.print(f"[yellow]warning:[/] {number} {PROBLEMS[name]}", highlight=False, soft_wrap=True)
+            if strict and contents.problems:
+                raise LoadError(f"--strict: {file} has problems; nothing was counted")
+            workers = min(workers or all_cores(), -(-contents.images // IMAGES_A_TASK))
+            with _Told(console, "counting", contents.images, "images") as counted:
+                tally = take_census(store.images(), design, len(contents.categories), workers=workers, progress=counted)
         except KeyboardInterrupt:
             console.print("[bold red]interrupted while reading: nothing was counted")
             raise typer.Exit(EXIT_INTERRUPTED) from None
     return contents, tally
+
+
+class _Told:
+    """How far the work is: a bar on a terminal, a line a tenth elsewhere. A context manager, called with each step."""
+
+    def __init__(self, console: Console, what: str, total: int, unit: str) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task(what, total=total)
+        self._console, self._what, self._total, self._unit = console, what, total, unit
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, number: int) -> None:
+        self._bar.advance(self._task, number)
+        before, self._done = self._done, self._done + number
+        if not self._console.is_terminal and before * 10 // self._total != self._done * 10 // self._total:
+            self._console.print(f"{self._what}: {self._done:,} of {self._total:,} {self._unit}", highlight=False)
 
 
 def _print(console: Console, document: dict[str, Any]) -> None:

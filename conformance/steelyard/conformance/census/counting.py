@@ -112,9 +112,9 @@ def _labels(anchors: Array, boxes: Array, box_labels: Array, design: Design, num
         overlap = _overlaps(anchors, box)
         undecided |= overlap >= design.background_iou
         if design.low_quality:
-            undecided |= overlap == overlap.max()
+            undecided |= overlap == overlap.max(initial=0)
     matching = max_iou_matching(
-        np.array([_overlaps(anchors[undecided], box) for box in boxes]).reshape(len(boxes), -1),
+        np.array([_overlaps(anchors[undecided], box) for box in boxes]).reshape(len(boxes), undecided.sum()),
         foreground_iou=design.foreground_iou,
         background_iou=design.background_iou,
         low_quality="keep" if design.low_quality else None,
