@@ -53,6 +53,13 @@ from steelyard.impl.detection.non_maximum_suppression import (
 from steelyard.impl.detection.non_maximum_suppression import top_k_by_level as top_k_by_level
 from steelyard.impl.detection.proposals import filter_proposals as filter_proposals
 from steelyard.impl.detection.sliding_windows import sliding_windows as sliding_windows
+from steelyard.impl.hard_sampling.bootstrapping import mine_false_positives as mine_false_positives
+from steelyard.impl.hard_sampling.bootstrapping import mine_random_false_positives as mine_random_false_positives
+from steelyard.impl.hard_sampling.hard_negative_mining import hard_negative_mining as hard_negative_mining
+from steelyard.impl.hard_sampling.hard_negative_mining import ssd_confidence_loss as ssd_confidence_loss
+from steelyard.impl.hard_sampling.ohem import online_hard_example_loss as online_hard_example_loss
+from steelyard.impl.hard_sampling.ohem import online_hard_example_mining as online_hard_example_mining
+from steelyard.impl.hard_sampling.ohem import stratified_hard_example_mining as stratified_hard_example_mining
 from steelyard.impl.hard_sampling.random_sampling import random_sampling as random_sampling
 from steelyard.impl.soft_sampling.carl_loss import (
     classification_aware_regression_loss as classification_aware_regression_loss,

@@ -68,6 +68,21 @@ from steelyard.reference.detection.non_maximum_suppression import (
 from steelyard.reference.detection.non_maximum_suppression import top_k_by_level as top_k_by_level
 from steelyard.reference.detection.proposals import filter_proposals as filter_proposals
 from steelyard.reference.detection.sliding_windows import sliding_windows as sliding_windows
+from steelyard.reference.hard_sampling.bootstrapping import bootstrapping as bootstrapping
+from steelyard.reference.hard_sampling.bootstrapping import mine_false_positives as mine_false_positives
+from steelyard.reference.hard_sampling.bootstrapping import mine_random_false_positives as mine_random_false_positives
+from steelyard.reference.hard_sampling.hard_negative_mining import hard_negative_mining as hard_negative_mining
+from steelyard.reference.hard_sampling.hard_negative_mining import ssd_confidence_loss as ssd_confidence_loss
+from steelyard.reference.hard_sampling.hard_negative_mining import ssd_confidence_loss_grad as ssd_confidence_loss_grad
+from steelyard.reference.hard_sampling.ohem import online_hard_example_loss as online_hard_example_loss
+from steelyard.reference.hard_sampling.ohem import (
+    online_hard_example_loss_grad_classification_losses as online_hard_example_loss_grad_classification_losses,
+)
+from steelyard.reference.hard_sampling.ohem import (
+    online_hard_example_loss_grad_regression_losses as online_hard_example_loss_grad_regression_losses,
+)
+from steelyard.reference.hard_sampling.ohem import online_hard_example_mining as online_hard_example_mining
+from steelyard.reference.hard_sampling.ohem import stratified_hard_example_mining as stratified_hard_example_mining
 from steelyard.reference.hard_sampling.random_sampling import inclusion_probabilities as inclusion_probabilities
 from steelyard.reference.hard_sampling.random_sampling import random_sampling as random_sampling
 from steelyard.reference.soft_sampling.carl_loss import (

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from steelyard.impl.checks import count, discrete_tensor, float_tensor
+from steelyard.impl.checks import count, discrete_tensor, float_tensor, fraction
 
 
 class Sample(NamedTuple):
@@ -17,6 +17,15 @@ class Sample(NamedTuple):
 
     positive: Tensor
     negative: Tensor
+
+
+class Quotas(NamedTuple):
+    """Who may be sampled, bool (..., N), and how many of them are, int (..., 1)."""
+
+    foreground: Tensor
+    background: Tensor
+    num_positive: Tensor
+    num_negative: Tensor
 
 
 def random_sampling(
@@ -38,24 +47,35 @@ def random_sampling(
     if keys.ndim == 0:
         raise ValueError("keys: expected shape (..., N), got ()")
     discrete_tensor("labels", labels, shape=keys.shape, of="that of keys")
+    groups = quotas(labels, num_classes, num_samples, positive_fraction, negatives_per_positive)
+    return Sample(
+        _smallest_keys(keys, groups.foreground, groups.num_positive),
+        _smallest_keys(keys, groups.background, groups.num_negative),
+    )
+
+
+def quotas(
+    labels: Tensor,
+    num_classes: int,
+    num_samples: int,
+    positive_fraction: float,
+    negatives_per_positive: float | None,
+) -> Quotas:
+    """Both groups of each image and what a sample takes of them."""
     count("num_classes", num_classes)
     count("num_samples", num_samples)
-    if not 0.0 <= positive_fraction <= 1.0:
-        raise ValueError(f"positive_fraction: expected a number in [0, 1], got {positive_fraction}")
+    fraction("positive_fraction", positive_fraction)
     bound = negatives_per_positive
     if bound is not None and not (math.isfinite(bound) and bound >= 0):
         raise ValueError(f"negatives_per_positive: expected None or a number >= 0, got {bound}")
 
     foreground = (labels >= 0) & (labels < num_classes)
-    background = labels == num_classes
     num_positive = foreground.sum(dim=-1, keepdim=True).clamp(max=int(num_samples * positive_fraction))
+    background = labels == num_classes
     num_negative = background.sum(dim=-1, keepdim=True).minimum(num_samples - num_positive)
     if bound is not None:
         num_negative = num_negative.minimum((bound * num_positive.clamp(min=1).double()).floor().long())
-    return Sample(
-        _smallest_keys(keys, foreground, num_positive),
-        _smallest_keys(keys, background, num_negative),
-    )
+    return Quotas(foreground, background, num_positive, num_negative)
 
 
 def _smallest_keys(keys: Tensor, group: Tensor, number: Tensor) -> Tensor:
