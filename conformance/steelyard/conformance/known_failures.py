@@ -8,6 +8,8 @@ A file in TOML:
     reason = "gradient is NaN once 1 - p rounds to 0"
     url = "https://github.com/..."
     when = "version < 0.30"        # optional: only if the candidate's version compares so
+
+The JSON Schema of its data model is `schemas/known-failures.json` in the package.
 """
 
 from __future__ import annotations
@@ -67,7 +69,13 @@ def read_known_failures(path: Path) -> tuple[KnownFailure, ...]:
         raise KnownFailuresError(f"{path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise KnownFailuresError(f"{path}: not TOML: {error}") from error
-    return parse_known_failures(document.get("known", []), str(path))
+    if unknown := set(document) - {"known"}:
+        name = min(unknown)
+        raise KnownFailuresError(f"{path}: unknown table {name!r}{closest(name, ['known'])}")
+    entries = document.get("known", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise KnownFailuresError(f"{path}: known: expected [[known]] tables, got {entries!r}")
+    return parse_known_failures(entries, str(path))
 
 
 def parse_known_failures(entries: Iterable[Mapping[str, str]], where: str) -> tuple[KnownFailure, ...]:
@@ -81,6 +89,9 @@ def parse_known_failures(entries: Iterable[Mapping[str, str]], where: str) -> tu
         for name in ("technique", "requirement", "reason"):
             if not entry.get(name):
                 raise KnownFailuresError(f"{place}: {name}: expected a text, got nothing")
+        for name, text in entry.items():
+            if not isinstance(text, str):
+                raise KnownFailuresError(f"{place}: {name}: expected a text, got {text!r}")
         failure = KnownFailure(**entry)
         _check_names(failure, place)
         parsed.append(failure)
