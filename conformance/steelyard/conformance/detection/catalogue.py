@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from steelyard.conformance.contract import Technique
+from steelyard.conformance.detection.assignment import MAX_IOU_ASSIGNMENT, MAX_IOU_MATCHING
 from steelyard.conformance.detection.box_overlaps import (
     ALIGNED_IOU,
     PAIRWISE_GIOU,
@@ -19,4 +20,6 @@ CONTRACTS: tuple[Technique, ...] = (
     ALIGNED_IOU,
     PAIRWISE_GIOU,
     PAIRWISE_INTERSECTION_OVER_AREA,
+    MAX_IOU_MATCHING,
+    MAX_IOU_ASSIGNMENT,
 )
