@@ -11,6 +11,23 @@ from steelyard.conformance.detection.box_overlaps import (
     PAIRWISE_IOU,
 )
 from steelyard.conformance.detection.boxes import BOX_AREA, CLIP_BOXES, PAIRWISE_INTERSECTION
+from steelyard.conformance.detection.diversity_indices import (
+    DIVERGENCE_FROM_UNIFORM,
+    EFFECTIVE_SAMPLE_SIZE,
+    ENTROPY,
+    GINI_SIMPSON,
+    INVERSE_SIMPSON,
+    NORMALISED_ENTROPY,
+    PERPLEXITY,
+)
+from steelyard.conformance.detection.imbalance_indices import (
+    BACKGROUND_TO_FOREGROUND,
+    EFFECTIVE_IMBALANCE_RATIO,
+    EFFECTIVE_NUMBER,
+    FOREGROUND_SHARE,
+    GINI_COEFFICIENT,
+    IMBALANCE_RATIO,
+)
 
 CONTRACTS: tuple[Technique, ...] = (
     BOX_AREA,
@@ -22,4 +39,17 @@ CONTRACTS: tuple[Technique, ...] = (
     PAIRWISE_INTERSECTION_OVER_AREA,
     MAX_IOU_MATCHING,
     MAX_IOU_ASSIGNMENT,
+    BACKGROUND_TO_FOREGROUND,
+    FOREGROUND_SHARE,
+    IMBALANCE_RATIO,
+    GINI_COEFFICIENT,
+    EFFECTIVE_NUMBER,
+    EFFECTIVE_IMBALANCE_RATIO,
+    ENTROPY,
+    NORMALISED_ENTROPY,
+    PERPLEXITY,
+    INVERSE_SIMPSON,
+    GINI_SIMPSON,
+    DIVERGENCE_FROM_UNIFORM,
+    EFFECTIVE_SAMPLE_SIZE,
 )
