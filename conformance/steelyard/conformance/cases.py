@@ -38,9 +38,9 @@ class FailingCase:
 
 
 def write_case(directory: Path, failing: FailingCase) -> Path:
-    """Write the case and its script; the name tells the requirement and a digest of the input."""
+    """Write the case and its script; the name tells the requirement and a digest of input and target."""
     body = encode_case(failing.case)
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps([failing.target.text, body], sort_keys=True).encode()).hexdigest()[:8]
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{failing.technique}-{failing.requirement}-{digest}.json"
     document = {

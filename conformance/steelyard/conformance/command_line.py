@@ -36,6 +36,7 @@ from steelyard.conformance.loading import Target
 from steelyard.conformance.markdown import markdown_summary
 from steelyard.conformance.profiles import PROFILES
 from steelyard.conformance.registry import TECHNIQUES, technique
+from steelyard.conformance.report.command import report
 from steelyard.conformance.report_files import check_places, write_json, write_text
 from steelyard.conformance.results import RequirementResult, Result
 from steelyard.conformance.resuming import read_interrupted
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 
 app.command()(census)
+app.command()(report)
 
 _FIRST_STEPS = """\
 [bold]steelyard[/bold] weighs implementations of class-imbalance techniques against an oracle.

@@ -13,10 +13,11 @@ from rich.table import Table
 from steelyard.conformance.candidates import LoadError
 from steelyard.conformance.census.annotation_files import PROBLEMS, AnnotationStore, Contents
 from steelyard.conformance.census.counting import DESIGNS, Design, changed
-from steelyard.conformance.census.picture import census_page, needed
+from steelyard.conformance.census.picture import census_page
 from steelyard.conformance.census.tally import IMAGES_A_TASK, Tally, all_cores, census_document, take_census
 from steelyard.conformance.doors import UsageError
 from steelyard.conformance.exits import EXIT_INTERRUPTED, clear_errors
+from steelyard.conformance.extras import needed
 from steelyard.conformance.report_files import check_places, write_json, write_text
 
 CLASSES_SHOWN = 12
@@ -69,7 +70,7 @@ def census(  # noqa: PLR0913, PLR0917 - Typer reads them as options
         check_places(reports)
         if html_file is not None:
             for library in ("jinja2", "matplotlib"):
-                needed(library)  # before the work, not after it
+                needed(library, for_what="--html")  # before the work, not after it
         chosen = _design(
             design,
             foreground_iou=foreground_iou,

@@ -5,15 +5,13 @@ One self-contained file, without network. Needs the extra `report` (Jinja2 and M
 
 from __future__ import annotations
 
-import importlib
 import io
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from steelyard.conformance.candidates import LoadError
 from steelyard.conformance.census.annotation_files import PROBLEMS
+from steelyard.conformance.extras import needed
 
 TEMPLATE = Path(__file__).with_name("census.html.jinja")
 CLASS_NAMES_SHOWN = 100
@@ -24,7 +22,7 @@ _INK, _BACKGROUND, _IGNORED, _FOREGROUND = "#010203", "#4c78a8", "#9aa5b1", "#e4
 
 def census_page(document: dict[str, Any]) -> str:
     """HTML of a census document."""
-    jinja2 = needed("jinja2")
+    jinja2 = needed("jinja2", for_what="--html")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     classes = sorted(document["classes"], key=lambda row: (-row["foreground"], -row["objects"], row["id"]))
@@ -69,16 +67,8 @@ def picture_of_classes(classes: list[dict[str, Any]], images: int) -> str:
     return _svg(figure, "Foreground anchors an image, by class")
 
 
-def needed(module: str) -> ModuleType:
-    """A library of the extra `report`, or the words that say how to get it."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise LoadError(f"--html needs {error.name}: pip install 'steelyard[report]'") from error
-
-
 def _figure(width: float, height: float) -> tuple[Any, Any]:
-    needed("matplotlib")
+    needed("matplotlib", for_what="--html")
     from matplotlib.figure import Figure  # noqa: PLC0415 - of the extra
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -93,7 +83,7 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
 def _svg(figure: Any, title: str) -> str:  # noqa: ANN401 - a figure of a library that may be absent
     """The figure as an element of a page: it takes the page's ink and width, and says what it shows."""
-    matplotlib = needed("matplotlib")
+    matplotlib = needed("matplotlib", for_what="--html")
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

@@ -1,0 +1,1 @@
+"""Results of several candidates as one page: the matrix of `steelyard report`."""
