@@ -181,8 +181,10 @@ def framework(name: str, device: str = "cpu") -> Framework:
 
 
 def returned_outputs(returned: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    """One array an output. A list is one array, a tuple is several outputs."""
-    return returned if isinstance(returned, tuple) else (returned,)
+    """One array an output. A list is one array, a tuple is several outputs, also within a tuple."""
+    if isinstance(returned, tuple):
+        return tuple(output for part in returned for output in returned_outputs(part))
+    return (returned,)
 
 
 def _upstream(shape: Sequence[int], cotangent: Array | None) -> Array:

@@ -8,7 +8,7 @@ known wrong implementations: they prove that the checks can fail, and they expla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
@@ -237,9 +237,10 @@ class Technique:
 
 
 def as_outputs(returned: Any) -> tuple[Array, ...]:  # noqa: ANN401
-    """One array an output, whether a function returns one or a tuple of several."""
-    outputs: Iterable[Any] = returned if isinstance(returned, tuple) else (returned,)
-    return tuple(np.asarray(output) for output in outputs)
+    """One array an output, whether a function returns one, a tuple of several, or tuples within a tuple."""
+    if isinstance(returned, tuple):
+        return tuple(output for part in returned for output in as_outputs(part))
+    return (np.asarray(returned),)
 
 
 def apply_cotangent(derivative: Array, cotangent: Array | None) -> Array:

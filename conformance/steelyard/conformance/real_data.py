@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from steelyard.reference.soft_sampling.distribution_focal_loss import (
 _DATA = Path(__file__).parent / "data"
 _DENSE = _DATA / "nanodet320_dense.npz"
 _POINTS = _DATA / "nanodet320_points.npz"
+_ANNOTATIONS = _DATA / "coco_exact_annotations.json"
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,32 @@ def points_of_image(number: int) -> PointsOfImage:
     object_logits = np.full(scores.shape, np.nan)
     object_logits[point] = class_logits[np.arange(len(point)), own_class]
     return PointsOfImage(image_id, scores, classes, labels, object_logits)
+
+
+@dataclass(frozen=True)
+class AnnotatedPhotograph:
+    """The objects of one photograph, as COCO's annotators drew them."""
+
+    image_id: int
+    height: int
+    width: int
+    boxes: Array
+    """[M, 4], x1, y1, x2, y2 in pixels, without crowds."""
+    labels: Array
+    """[M], 0..79 in the order of COCO's category ids."""
+
+
+@cache
+def annotated_photograph(number: int) -> AnnotatedPhotograph:
+    """One of 203 images; the numbers wrap around."""
+    document = json.loads(_ANNOTATIONS.read_text(encoding="utf-8"))
+    image = document["images"][number % len(document["images"])]
+    place = {category: label for label, category in enumerate(sorted(c["id"] for c in document["categories"]))}
+    own = [a for a in document["annotations"] if a["image_id"] == image["id"] and not a["iscrowd"]]
+    boxes = np.array([annotation["bbox"] for annotation in own]).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    labels = np.array([place[annotation["category_id"]] for annotation in own], dtype=np.int64)
+    return AnnotatedPhotograph(image["id"], image["height"], image["width"], boxes, labels)
 
 
 def _iou_and_giou(one: Array, other: Array) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from steelyard.conformance.candidates import Candidate, CandidateError
 from steelyard.conformance.checking import Bench, Deviation, NotOfferedError, restricted
-from steelyard.conformance.contract import Array, Case, OptionValue, Requirement, Technique
+from steelyard.conformance.contract import Array, Case, OptionValue, Requirement, Technique, as_outputs
 from steelyard.conformance.generation import ALL_DTYPES
 from steelyard.conformance.judging import Bounds
 from steelyard.conformance.profiles import PROFILES
@@ -112,7 +112,7 @@ class _Remembered:
             self._known[key] = self._function(**keywords)
         known = self._known[key]
         # copies: a check may write to what it gets
-        return tuple(np.copy(output) for output in known) if isinstance(known, tuple) else np.copy(known)
+        return tuple(map(np.copy, as_outputs(known))) if isinstance(known, tuple) else np.copy(known)
 
 
 def _case_key(case: Case) -> Hashable:
