@@ -57,6 +57,15 @@ from steelyard.impl.hard_sampling.bootstrapping import mine_false_positives as m
 from steelyard.impl.hard_sampling.bootstrapping import mine_random_false_positives as mine_random_false_positives
 from steelyard.impl.hard_sampling.hard_negative_mining import hard_negative_mining as hard_negative_mining
 from steelyard.impl.hard_sampling.hard_negative_mining import ssd_confidence_loss as ssd_confidence_loss
+from steelyard.impl.hard_sampling.instance_balanced_sampling import (
+    instance_balanced_positives as instance_balanced_positives,
+)
+from steelyard.impl.hard_sampling.iou_balanced_sampling import iou_balanced_negatives as iou_balanced_negatives
+from steelyard.impl.hard_sampling.iou_lower_bound import iou_lower_bound_sampling as iou_lower_bound_sampling
+from steelyard.impl.hard_sampling.iou_lower_bound import iou_range_labels as iou_range_labels
+from steelyard.impl.hard_sampling.limit_search_space import objectness_filter as objectness_filter
+from steelyard.impl.hard_sampling.limit_search_space import objectness_filter_scores as objectness_filter_scores
+from steelyard.impl.hard_sampling.limit_search_space import objectness_prior_sampling as objectness_prior_sampling
 from steelyard.impl.hard_sampling.ohem import online_hard_example_loss as online_hard_example_loss
 from steelyard.impl.hard_sampling.ohem import online_hard_example_mining as online_hard_example_mining
 from steelyard.impl.hard_sampling.ohem import stratified_hard_example_mining as stratified_hard_example_mining

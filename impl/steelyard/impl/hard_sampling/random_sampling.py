@@ -6,10 +6,10 @@ Specification: `steelyard.reference.hard_sampling.random_sampling`.
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from steelyard.impl.checks import count, discrete_tensor, float_tensor, fraction
+from steelyard.impl.checks import count, discrete_tensor, fraction
+from steelyard.impl.hard_sampling.keyed_draws import key_tensor, smallest_keys
 
 
 class Sample(NamedTuple):
@@ -43,14 +43,12 @@ def random_sampling(
     (..., N). Give 64-bit keys where ties would matter: of 10,000 random float32 keys a few are equal.
     Specification: `steelyard.reference.random_sampling`.
     """
-    float_tensor("keys", keys)
-    if keys.ndim == 0:
-        raise ValueError("keys: expected shape (..., N), got ()")
+    key_tensor("keys", keys)
     discrete_tensor("labels", labels, shape=keys.shape, of="that of keys")
     groups = quotas(labels, num_classes, num_samples, positive_fraction, negatives_per_positive)
     return Sample(
-        _smallest_keys(keys, groups.foreground, groups.num_positive),
-        _smallest_keys(keys, groups.background, groups.num_negative),
+        smallest_keys(keys, groups.foreground, groups.num_positive),
+        smallest_keys(keys, groups.background, groups.num_negative),
     )
 
 
@@ -76,10 +74,3 @@ def quotas(
     if bound is not None:
         num_negative = num_negative.minimum((bound * num_positive.clamp(min=1).double()).floor().long())
     return Quotas(foreground, background, num_positive, num_negative)
-
-
-def _smallest_keys(keys: Tensor, group: Tensor, number: Tensor) -> Tensor:
-    """The members of a group with the smallest keys. Keys are below 1, so that 2 sorts all others behind them."""
-    order = keys.masked_fill(~group, 2.0).sort(dim=-1, stable=True).indices
-    drawn = (torch.arange(keys.shape[-1], device=keys.device) < number).expand(keys.shape)
-    return torch.zeros_like(group).scatter(-1, order, drawn)

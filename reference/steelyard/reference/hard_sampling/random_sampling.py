@@ -18,14 +18,13 @@ from numpy.typing import ArrayLike
 from steelyard.reference.checks import (
     Bool,
     Float,
-    Int,
     SpecError,
     count,
-    float_array,
     fraction,
     label_array,
     non_negative,
 )
+from steelyard.reference.hard_sampling.keyed_draws import key_array, smallest_keys
 
 
 class Sample(NamedTuple):
@@ -95,11 +94,7 @@ def random_sampling(
     (array([1, 6]), array([2, 3]))
     """
     # CHECKS
-    key = float_array("keys", keys)
-    if key.ndim == 0:
-        raise SpecError("keys: expected shape (..., N), got ()")
-    if not ((key >= 0.0) & (key < 1.0)).all():
-        raise SpecError("keys: expected numbers in [0, 1), got one outside or NaN")
+    key = key_array("keys", keys)
     num_classes = count("num_classes", num_classes)
     label = label_array("labels", labels, num_classes=num_classes, shape=key.shape)
     num_samples = count("num_samples", num_samples)
@@ -117,8 +112,8 @@ def random_sampling(
         num_negative = min(int(background.sum()), num_samples - num_positive)
         if bound is not None:
             num_negative = min(num_negative, math.floor(bound * max(1, num_positive)))
-        positive[image] = _smallest_keys(key[image], foreground, num_positive)
-        negative[image] = _smallest_keys(key[image], background, num_negative)
+        positive[image] = smallest_keys(key[image], foreground, num_positive)
+        negative[image] = smallest_keys(key[image], background, num_negative)
 
     # RESULT
     return Sample(positive, negative)
@@ -193,15 +188,6 @@ def inclusion_probabilities(
     together = np.where(_same_group(foreground, background), same, np.outer(single, single))
     np.fill_diagonal(together, single)
     return single, together
-
-
-def _smallest_keys(keys: Float, group: Bool, number: int) -> Bool:
-    """The members of a group with the smallest keys; of equal keys the first."""
-    members = np.flatnonzero(group)
-    order: Int = np.argsort(keys[members], kind="stable")
-    chosen = np.zeros(group.shape, dtype=np.bool_)
-    chosen[members[order[:number]]] = True
-    return chosen
 
 
 def _same_group(foreground: Bool, background: Bool) -> Bool:
