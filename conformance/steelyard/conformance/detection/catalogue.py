@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from steelyard.conformance.contract import Technique
+from steelyard.conformance.detection.anchor_designs import FASTER_RCNN_ANCHORS, RETINANET_ANCHORS
+from steelyard.conformance.detection.anchors import CELL_ANCHORS, GRID_ANCHORS, GRID_POINTS, INSIDE_IMAGE
 from steelyard.conformance.detection.assignment import MAX_IOU_ASSIGNMENT, MAX_IOU_MATCHING
 from steelyard.conformance.detection.box_overlaps import (
     ALIGNED_IOU,
@@ -11,6 +13,14 @@ from steelyard.conformance.detection.box_overlaps import (
     PAIRWISE_IOU,
 )
 from steelyard.conformance.detection.boxes import BOX_AREA, CLIP_BOXES, PAIRWISE_INTERSECTION
+from steelyard.conformance.detection.census import (
+    COUNT_LABELS,
+)
+from steelyard.conformance.detection.census_details import (
+    FOREGROUND_BY_OBJECT,
+    MINIBATCH_MOMENTS,
+    WEIGHTS_BY_CLASS,
+)
 from steelyard.conformance.detection.diversity_indices import (
     DIVERGENCE_FROM_UNIFORM,
     EFFECTIVE_SAMPLE_SIZE,
@@ -28,6 +38,7 @@ from steelyard.conformance.detection.imbalance_indices import (
     GINI_COEFFICIENT,
     IMBALANCE_RATIO,
 )
+from steelyard.conformance.detection.sliding_windows import SLIDING_WINDOWS
 
 CONTRACTS: tuple[Technique, ...] = (
     BOX_AREA,
@@ -37,6 +48,13 @@ CONTRACTS: tuple[Technique, ...] = (
     ALIGNED_IOU,
     PAIRWISE_GIOU,
     PAIRWISE_INTERSECTION_OVER_AREA,
+    SLIDING_WINDOWS,
+    CELL_ANCHORS,
+    GRID_ANCHORS,
+    GRID_POINTS,
+    INSIDE_IMAGE,
+    RETINANET_ANCHORS,
+    FASTER_RCNN_ANCHORS,
     MAX_IOU_MATCHING,
     MAX_IOU_ASSIGNMENT,
     BACKGROUND_TO_FOREGROUND,
@@ -52,4 +70,8 @@ CONTRACTS: tuple[Technique, ...] = (
     GINI_SIMPSON,
     DIVERGENCE_FROM_UNIFORM,
     EFFECTIVE_SAMPLE_SIZE,
+    COUNT_LABELS,
+    FOREGROUND_BY_OBJECT,
+    WEIGHTS_BY_CLASS,
+    MINIBATCH_MOMENTS,
 )
