@@ -40,6 +40,18 @@ def test_grids_agree_with_the_specification():
     assert anchors.grid_points(feature_height=0, feature_width=4, stride=8).shape == (0, 2)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_inputs_give_float32_anchors(dtype):
+    """Pixels beyond 2048 are no numbers of half precision, but columns of a large image."""
+    cell = anchors.cell_anchors(torch.tensor([32.0], dtype=dtype), torch.tensor([0.5], dtype=dtype))
+    grid = {"feature_height": 1, "feature_width": 700, "stride": 4.0}
+
+    wide = anchors.grid_anchors(torch.tensor([[-2.5, -1.0, 2.5, 1.0]], dtype=dtype), **grid)
+
+    np.testing.assert_allclose(cell, reference.cell_anchors([32.0], [0.5]), rtol=1e-6)
+    np.testing.assert_array_equal(wide, reference.grid_anchors([[-2.5, -1.0, 2.5, 1.0]], **grid))
+
+
 @pytest.mark.parametrize("window", [(3, 4, 1), (3, 4, 2), (9, 2, 1), (10, 4, 3)])
 def test_windows_agree_with_the_specification(window):
     """All that fit, or none."""
@@ -74,6 +86,7 @@ def test_errors():
     """Numbers out of range."""
     for call in (
         lambda: anchors.cell_anchors(torch.ones(1, 1), torch.ones(1)),
+        lambda: anchors.cell_anchors(torch.ones(1), torch.ones(1, 1)),
         lambda: anchors.grid_points(feature_height=1, feature_width=1, stride=0),
         lambda: anchors.grid_points(feature_height=1, feature_width=1, stride=1, offset=2),
         lambda: anchor_designs.retinanet_anchors(height=0, width=1),

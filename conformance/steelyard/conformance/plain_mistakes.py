@@ -102,6 +102,17 @@ def replacing_nan(function: Function) -> Function:
     return mutant
 
 
+def refusing_half(function: Function, name: str) -> Function:
+    """It has no half precision, as the CPU kernels of a framework sometimes have none."""
+
+    def mutant(**keywords: Any) -> Array:  # noqa: ANN401
+        if np.asarray(keywords[name]).dtype == np.float16:
+            raise TypeError("not implemented for Half")
+        return function(**keywords)
+
+    return mutant
+
+
 def at_least_0(value: Any) -> Any:  # noqa: ANN401
     """A number brought to >= 0; None stays."""
     return value if value is None else max(value, 0.0)

@@ -77,17 +77,6 @@ def only_first(right: Function, name: str, number: int, axis: int = 0) -> Functi
     return mutant
 
 
-def refusing_half(right: Function, name: str) -> Function:
-    """It has no half precision."""
-
-    def mutant(**keywords: Any) -> Any:  # noqa: ANN401
-        if np.asarray(keywords[name]).dtype == np.float16:
-            raise TypeError('"max" not implemented for Half')
-        return right(**keywords)
-
-    return mutant
-
-
 def failing_without(right: Function, axis: int) -> Function:
     """It takes the maximum along an axis, which an empty one does not have."""
 
@@ -143,7 +132,7 @@ MATCHING_MUTANTS = (
            only_first(_MATCHING, "iou", _MANY_OBJECTS)),
     Mutant("matching/candidates-lost", "candidates beyond the 4096th taken for background",
            only_first(_MATCHING, "iou", _MANY_CANDIDATES, axis=1)),
-    Mutant("matching/refuses-half", "an error in half precision", refusing_half(_MATCHING, "iou")),
+    Mutant("matching/refuses-half", "an error in half precision", mistakes.refusing_half(_MATCHING, "iou")),
     Mutant("matching/in-place", "its input overwritten", mistakes.overwriting(_MATCHING, "iou")),
     Mutant("matching/raises-without-objects", "an error where there are no objects", failing_without(_MATCHING, 0),
            seen_in="torchvision's Matcher"),

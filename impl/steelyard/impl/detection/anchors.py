@@ -6,20 +6,18 @@ Specification: `steelyard.reference.detection.anchors`.
 import torch
 from torch import Tensor
 
-from steelyard.impl.checks import count, non_negative, positive
+from steelyard.impl.checks import compute_dtype, count, float_tensor, fraction, non_negative, positive
 from steelyard.impl.detection.boxes import box_tensor, size_tensor
 
 
 def cell_anchors(sizes: Tensor, ratios: Tensor) -> Tensor:
     """Anchors of one cell, centred at the origin.
 
-    Shapes: `sizes` float (S,), `ratios` float (R,) -> (S * R, 4), the ratio fastest; in the wider of both dtypes.
+    Shapes: `sizes` float (S,), `ratios` float (R,) -> (S * R, 4), the ratio fastest; float32 for half inputs.
     Specification: `steelyard.reference.detection.anchors.cell_anchors`.
     """
-    if sizes.ndim != 1 or ratios.ndim != 1:
-        raise ValueError("sizes, ratios: expected one axis each")
-    width = (sizes[:, None] / ratios.sqrt()).flatten()
-    height = (sizes[:, None] * ratios.sqrt()).flatten()
+    size, root = _vector("sizes", sizes)[:, None], _vector("ratios", ratios).sqrt()
+    width, height = (size / root).flatten(), (size * root).flatten()
     return torch.stack([-width / 2, -height / 2, width / 2, height / 2], dim=1)
 
 
@@ -28,13 +26,13 @@ def grid_anchors(
 ) -> Tensor:
     """Anchors of one cell, repeated at every cell of a feature map.
 
-    Shapes: `cell` float (A, 4) -> (feature_height * feature_width * A, 4), row by row; in the dtype of `cell`.
+    Shapes: `cell` float (A, 4) -> (feature_height * feature_width * A, 4), row by row; float32 for half inputs.
     Specification: `steelyard.reference.detection.anchors.grid_anchors`.
     """
-    box_tensor("cell", cell)
-    x, y = _centres(cell, feature_height, feature_width, stride, offset)
+    anchors = box_tensor("cell", cell)
+    x, y = _centres(anchors, feature_height, feature_width, stride, offset)
     shift = torch.stack([x, y, x, y], dim=-1)
-    return (shift[:, None] + cell).reshape(-1, 4)
+    return (shift[:, None] + anchors).reshape(-1, 4)
 
 
 def grid_points(
@@ -66,12 +64,17 @@ def inside_image(boxes: Tensor, image_size: Tensor, *, border: float = 0.0) -> T
     return (box[..., :2] >= -border).all(-1) & (box[..., 2:] <= limit).all(-1)
 
 
+def _vector(name: str, value: Tensor) -> Tensor:
+    float_tensor(name, value)
+    if value.ndim != 1:
+        raise ValueError(f"{name}: expected one axis, got {value.ndim}")
+    return value.to(compute_dtype(value))
+
+
 def _centres(like: Tensor, rows: int, columns: int, stride: float, offset: float) -> tuple[Tensor, Tensor]:
     """Coordinates x and y of the cells, shape (rows * columns,) each."""
     count("feature_height", rows, low=0)
     count("feature_width", columns, low=0)
-    stride = positive("stride", stride)
-    if not 0.0 <= offset <= 1.0:
-        raise ValueError(f"offset: expected a number in [0, 1], got {offset}")
+    stride, offset = positive("stride", stride), fraction("offset", offset)
     y, x = ((torch.arange(n, dtype=like.dtype, device=like.device) + offset) * stride for n in (rows, columns))
     return x.repeat(rows), y.repeat_interleave(columns)
