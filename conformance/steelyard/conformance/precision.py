@@ -28,6 +28,8 @@ FLOAT32 = Precision("float32", 2.0**-24, 2.0**-126, float(np.finfo(np.float32).m
 FLOAT16 = Precision("float16", 2.0**-11, 2.0**-14, 65504.0)
 BFLOAT16 = Precision("bfloat16", 2.0**-8, 2.0**-126, float((2 - 2.0**-7) * 2.0**127))
 
+_DIGITS, _SMALLEST_EXPONENT = 8, -125  # of bfloat16, the numbers being m * 2^e with 1/2 <= m < 1
+
 PRECISIONS: dict[str, Precision] = {p.name: p for p in (FLOAT64, FLOAT32, FLOAT16, BFLOAT16)}
 
 
@@ -52,10 +54,8 @@ def round_to(name: str, values: NDArray[np.generic]) -> Float:
 
 
 def _round_to_bfloat16(values: Float) -> Float:
-    """Through float32, whose upper half bfloat16 is. Rounding twice is harmless: the suite's values are given ones."""
-    with np.errstate(under="ignore"):
-        bits = np.atleast_1d(values).astype(np.float32).view(np.uint32)
-    keep = np.isnan(np.atleast_1d(values))
-    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
-    result = np.where(keep, np.nan, rounded.view(np.float32).astype(np.float64))
-    return result.reshape(values.shape)
+    """To a whole number of units in the last place, which do not shrink below the normal numbers."""
+    _, exponent = np.frexp(values)
+    last_place = np.maximum(exponent, _SMALLEST_EXPONENT) - _DIGITS
+    rounded: Float = np.ldexp(np.rint(np.ldexp(values, -last_place)), last_place)
+    return rounded
