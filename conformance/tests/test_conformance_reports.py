@@ -128,7 +128,7 @@ def test_junit_keeps_the_report_of_a_failure():
     body = root.find(".//failure").text
     assert "worst at [0]" in body
     assert TECHNIQUES[TECHNIQUE].requirement("FL-1").text in body
-    assert "replay: steelyard replay cases/FL-1.json mylib" in body
+    assert "replay: steelyard replay cases/FL-1.json" in body
 
 
 # --- Markdown -----------------------------------------------------------------------------------------------------

@@ -21,12 +21,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from steelyard.conformance import doors, reporting
 from steelyard.conformance.automatic_mutants import automatic_matrix, unknown_entries, wrong_entries
 from steelyard.conformance.badge import badge_svg
+from steelyard.conformance.bundled import bundled_adapters
 from steelyard.conformance.candidates import LoadError
 from steelyard.conformance.cases import read_case
 from steelyard.conformance.census.command import census
 from steelyard.conformance.contract import OptionValue, Technique
 from steelyard.conformance.doors import UsageError
-from steelyard.conformance.exits import EXIT_DEVIATES, EXIT_INTERRUPTED, EXIT_OK, clear_errors
+from steelyard.conformance.exits import EXIT_DEVIATES, EXIT_INTERRUPTED, EXIT_LOAD, EXIT_OK, clear_errors
 from steelyard.conformance.generation import SeededDraw
 from steelyard.conformance.isolation import Limits
 from steelyard.conformance.junit import junit_xml
@@ -66,13 +67,11 @@ _FIRST_STEPS = """\
 `steelyard COMMAND --help` explains each. Start with `steelyard check` on a function of yours.
 """
 
-TargetArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        help="A module (steelyard.impl), a Python file, package.module:function, or a bundled adapter (torchvision).",
-    ),
-]
+TARGET = typer.Argument(
+    metavar="TARGET",
+    help="A module (steelyard.impl), a Python file, package.module:function, or a bundled adapter (torchvision).",
+)
+TargetArgument = Annotated[str, TARGET]
 AsOption = Annotated[
     str | None, typer.Option("--as", metavar="TECHNIQUE", help="Which technique the function of TARGET implements.")
 ]
@@ -132,6 +131,16 @@ def show(
 
 
 @app.command()
+def adapters(json_file: JsonOption = None) -> None:
+    """List the bundled adapters of libraries, the techniques that each offers, and whether its library is installed."""
+    found = bundled_adapters()
+    if json_file is not None:
+        write_json(json_file, [asdict(adapter) for adapter in found])
+        return
+    Console().print(reporting.adapters_table(found))
+
+
+@app.command()
 def smoke(
     target: TargetArgument,
     as_technique: AsOption = None,
@@ -157,7 +166,7 @@ def smoke(
 
 @app.command()
 def check(  # noqa: PLR0913, PLR0917 - Typer reads them as options
-    target: TargetArgument,
+    target: Annotated[str | None, TARGET] = None,
     techniques: TechniqueOption = None,
     profile: ProfileOption = "default",
     seed: SeedOption = 0,
@@ -184,6 +193,9 @@ def check(  # noqa: PLR0913, PLR0917 - Typer reads them as options
         list[str] | None,
         typer.Option("--requirement", "-r", metavar="ID", help="Only this requirement; may be repeated."),
     ] = None,
+    installed: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--installed", help="Instead of a TARGET: every library that has a bundled adapter.")
+    ] = False,
     resume: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--resume", help="Go on with the interrupted run whose results stand in the file of --json.")
     ] = False,
@@ -195,16 +207,28 @@ def check(  # noqa: PLR0913, PLR0917 - Typer reads them as options
 
     The file of --json is rewritten after each requirement: a run that is killed loses nothing, and --resume goes on
     with the first technique that is not complete.
+
+    With --installed, --json and --cases are directories with an entry for each library; its status is the worst one.
     """
     reports = {"--json": json_file, "--junit": junit_file, "--markdown": markdown_file, "--badge": badge_file}
     console = Console(stderr="-" in reports.values())
     with clear_errors():
-        check_places(reports)
-        made = _target(target, as_technique, names, constants)
         limits = Limits(
             call_seconds=time_limit,
             memory_bytes=int(memory_limit * 2**30) if memory_limit and device == "cpu" else None,
         )
+        if installed:
+            refused = {"TARGET": target, "--as": as_technique, "--known": known, "--write-known": write_known,
+                       "--junit": junit_file, "--markdown": markdown_file, "--badge": badge_file}  # fmt: skip
+            _refuse_beside("--installed", refused)
+            options = {"techniques": techniques or None, "profile": profile, "seed": seed, "device": device,
+                       "dtypes": dtypes or None, "requirements": requirements or None,
+                       "limits": limits, "isolated": isolation}  # fmt: skip
+            raise typer.Exit(_check_installed(console, json_file, cases, options))
+        if target is None:
+            raise UsageError("TARGET: expected what to judge (or --installed); see steelyard check --help")
+        check_places(reports)
+        made = _target(target, as_technique, names, constants)
         if resume and json_file in (None, "-"):
             raise UsageError("--resume: needs --json FILE, the results of the interrupted run")
         interrupted = read_interrupted(Path(json_file)) if resume and json_file is not None else None
@@ -219,6 +243,43 @@ def check(  # noqa: PLR0913, PLR0917 - Typer reads them as options
     if not result.complete:
         raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(result.exit_status)
+
+
+def _check_installed(console: Console, json_folder: str | None, cases: Path, options: dict[str, Any]) -> int:
+    """Judge the libraries one after the other; what one does, even if it cannot be loaded, keeps no other back."""
+    wanted = set(options["techniques"] or TECHNIQUES)
+    present = [a for a in bundled_adapters() if a.installed is not None and wanted & set(a.techniques)]
+    if not present:
+        raise UsageError("--installed: no library with a bundled adapter is installed; see steelyard adapters")
+    if json_folder is not None:
+        Path(json_folder).mkdir(parents=True, exist_ok=True)
+    statuses = []
+    for adapter in present:
+        console.rule(f"{adapter.name} {adapter.installed}")
+        file = None if json_folder is None else str(Path(json_folder) / f"{adapter.name}.json")
+        offered = [id_ for id_ in adapter.techniques if id_ in wanted]
+        try:
+            with _listener(console, file) as listener, _ended_by_sigterm_too():
+                result = doors.check(
+                    adapter.name, cases=cases / adapter.name, listener=listener, **{**options, "techniques": offered}
+                )
+        except LoadError as error:
+            console.print(f"[red]{escape(str(error))}", highlight=False)
+            statuses.append(EXIT_LOAD)
+            continue
+        reporting.print_result(console, result, TECHNIQUES)
+        if file is not None:
+            write_json(file, result.to_json())
+        if not result.complete:
+            return EXIT_INTERRUPTED
+        statuses.append(result.exit_status)
+    return max(statuses)
+
+
+def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    for name, value in others.items():
+        if value is not None:
+            raise UsageError(f"{name}: not beside {option}")
 
 
 @app.command()

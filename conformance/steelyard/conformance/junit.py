@@ -41,7 +41,7 @@ def junit_xml(result: Result, techniques: Mapping[str, Technique]) -> str:
 
 def _requirement(suite: Element, found: RequirementResult, technique: Technique, target: str) -> None:
     name = f"{found.id} {found.level} {found.kind}"
-    report = failure_report(technique, found, target)
+    report = failure_report(technique, found)
     first = (found.message or "(no message)").splitlines()[0]
     if found.status == Status.ERROR and found.is_red:
         _add(suite, target, name, "error", first, report)

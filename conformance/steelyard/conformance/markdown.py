@@ -63,17 +63,17 @@ def _folded(result: Result, techniques: Mapping[str, Technique]) -> Iterator[str
         if pairs:
             yield f"### {heading}\n"
         for judged, requirement in pairs:
-            yield _details(judged, requirement, techniques[judged.id], result.target)
+            yield _details(judged, requirement, techniques[judged.id])
 
 
 def _is_noteworthy(found: RequirementResult) -> bool:
     return not found.is_red and found.status in (Status.FAIL, Status.ERROR, Status.KNOWN)
 
 
-def _details(judged: TechniqueResult, found: RequirementResult, technique: Technique, target: str) -> str:
+def _details(judged: TechniqueResult, found: RequirementResult, technique: Technique) -> str:
     first = (found.message or "(no message)").splitlines()[0]
     title = f"{judged.id} <b>{html.escape(found.id)}</b> {found.level} {found.status.value}: {_in_html(first)}"
-    return f"<details><summary>{title}</summary>\n\n{_fenced(failure_report(technique, found, target))}\n\n</details>\n"
+    return f"<details><summary>{title}</summary>\n\n{_fenced(failure_report(technique, found))}\n\n</details>\n"
 
 
 def _fenced(text: str) -> str:

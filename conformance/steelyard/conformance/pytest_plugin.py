@@ -193,7 +193,7 @@ def _judge(
     if found.status == "known":
         pytest.xfail(found.reason)
     if found.status in ("fail", "error", "fixed"):
-        report = failure_report(TECHNIQUES[technique_id], found, target.text)
+        report = failure_report(TECHNIQUES[technique_id], found)
         if found.level != "MUST" and found.status != "fixed":
             pytest.xfail(f"not binding ({found.level}): {report}")
         raise ConformanceFailure(report)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from steelyard.conformance.automatic_mutants import AutomaticResult
+from steelyard.conformance.bundled import BundledAdapter
 from steelyard.conformance.contract import Technique
 from steelyard.conformance.kill_matrix import MutantResult
 from steelyard.conformance.results import RequirementResult, Result, Status, TechniqueResult, Verdict
@@ -37,7 +38,7 @@ _VERDICTS = {
 }
 
 
-def failure_report(technique: Technique, found: RequirementResult, target: str) -> str:
+def failure_report(technique: Technique, found: RequirementResult) -> str:
     """One failure as a small report: what, where, how far, why, and how to see it again."""
     requirement = technique.requirement(found.id)
     first, *rest = (found.message or "(no message)").splitlines()
@@ -51,7 +52,7 @@ def failure_report(technique: Technique, found: RequirementResult, target: str) 
     if found.reason:
         lines.append(f"  known: {found.reason}{f' ({found.url})' if found.url else ''}")
     if found.case:
-        lines.append(f"  replay: {shlex.join(['steelyard', 'replay', found.case, target])}")
+        lines.append(f"  replay: {shlex.join(['steelyard', 'replay', found.case])}")
     return "\n".join(lines)
 
 
@@ -79,6 +80,19 @@ def verdict_row(technique: TechniqueResult) -> tuple[str, str, str, str, str]:
     return technique.id, verdict, counted, str(checks), f"{max(used):.2f}" if used else ""
 
 
+def adapters_table(adapters: Sequence[BundledAdapter]) -> Table:
+    """One row a library."""
+    table = Table(title="bundled adapters", title_justify="left")
+    table.add_column("adapter", no_wrap=True)
+    table.add_column("installed", no_wrap=True)
+    table.add_column("techniques (* with known deviations)")
+    for adapter in adapters:
+        names = [f"{id_}*" if id_ in adapter.known else id_ for id_ in adapter.techniques]
+        installed = Text(adapter.installed, style="green") if adapter.installed else Text("no", style="dim")
+        table.add_row(adapter.name, installed, ", ".join(names))
+    return table
+
+
 def requirement_line(found: RequirementResult) -> Text:
     """One requirement on one line, as it is found."""
     first = found.message.splitlines()[0] if found.message else ""
@@ -94,7 +108,7 @@ def print_result(console: Console, result: Result, techniques: dict[str, Techniq
     for judged in result.techniques:
         for found in judged.requirements:
             if found.status in (Status.FAIL, Status.ERROR, Status.FIXED):
-                report = escape(failure_report(techniques[judged.id], found, result.target))
+                report = escape(failure_report(techniques[judged.id], found))
                 console.print(report, highlight=False, soft_wrap=True)
                 console.print()
     console.print(verdict_table(result))

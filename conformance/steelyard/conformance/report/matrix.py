@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,22 +69,22 @@ def _candidate(file: Path, result: Result, techniques: Sequence[Technique]) -> d
         "seed": result.seed,
         "complete": result.complete,
         "environment": result.environment,
-        "cells": [_cell(found.get(contract.id), file, result.target) for contract in techniques],
+        "cells": [_cell(found.get(contract.id), file) for contract in techniques],
     }
 
 
-def _cell(judged: TechniqueResult | None, file: Path, target: str) -> dict[str, Any] | None:
+def _cell(judged: TechniqueResult | None, file: Path) -> dict[str, Any] | None:
     if judged is None:
         return None
     return {
         "verdict": judged.verdict.value,
         "dialect": judged.dialect,
         "departures": list(judged.departures),
-        "requirements": [_requirement(found, file, target) for found in judged.requirements],
+        "requirements": [_requirement(found, file) for found in judged.requirements],
     }
 
 
-def _requirement(found: RequirementResult, file: Path, target: str) -> dict[str, Any]:
+def _requirement(found: RequirementResult, file: Path) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": found.id, "status": found.status.value, "checks": found.checks}
     if found.bound_used is not None:
         shown["bound_used"] = round(found.bound_used, 3)
@@ -91,7 +92,7 @@ def _requirement(found: RequirementResult, file: Path, target: str) -> dict[str,
         if getattr(found, name):
             shown[name] = getattr(found, name)
     if found.case:
-        shown["replay"] = f"steelyard replay {found.case} {target}"
+        shown["replay"] = shlex.join(["steelyard", "replay", found.case])
         shown["script"] = _script(file, found.case)
     return shown
 

@@ -1,0 +1,76 @@
+"""The bundled adapters: which libraries they adapt, for which techniques, and whether those are installed.
+
+Nothing is imported to find out: an adapter's text says what it defines, the installation's metadata what there is.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from steelyard.conformance.loading import BUNDLED
+from steelyard.conformance.registry import TECHNIQUES
+
+
+@dataclass(frozen=True)
+class BundledAdapter:
+    """One adapter of the package."""
+
+    name: str
+    """Of the adapter, which is that of the module it imports."""
+    library: str
+    """Of the distribution, as it is installed by; the module's own name where it is not installed."""
+    installed: str | None
+    """Version; None where the library is absent."""
+    techniques: tuple[str, ...]
+    known: tuple[str, ...]
+    """Techniques with known failures."""
+
+
+def bundled_adapters() -> list[BundledAdapter]:
+    """All of them, by name."""
+    distributions = importlib.metadata.packages_distributions()
+    return [_described(file, distributions) for file in sorted(BUNDLED.glob("*.py"))]
+
+
+def _described(file: Path, distributions: Mapping[str, list[str]]) -> BundledAdapter:
+    name = file.stem
+    owners = distributions.get(name, [])
+    found = importlib.util.find_spec(name) is not None
+    version = importlib.metadata.version(owners[0]) if found and owners else None
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    defined = set(_names(tree))
+    return BundledAdapter(
+        name=name,
+        library=owners[0] if owners else name,
+        installed=version if version is not None or not found else "unknown version",
+        techniques=tuple(id_ for id_ in TECHNIQUES if id_ in defined),
+        known=tuple(id_ for id_ in TECHNIQUES if id_ in _known(tree)),
+    )
+
+
+def _names(tree: ast.Module) -> Iterator[str]:
+    """What a module defines, assigns or imports at its top level."""
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            yield statement.name
+        elif isinstance(statement, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in statement.names)
+        elif isinstance(statement, ast.Assign):
+            yield from (node.id for node in statement.targets if isinstance(node, ast.Name))
+
+
+def _known(tree: ast.Module) -> set[str]:
+    """The techniques that the entries of KNOWN name."""
+    return {
+        value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "technique" and isinstance(value, ast.Constant)
+        and isinstance(value.value, str)
+    }
