@@ -38,6 +38,10 @@ from steelyard.conformance.detection.imbalance_indices import (
     GINI_COEFFICIENT,
     IMBALANCE_RATIO,
 )
+from steelyard.conformance.detection.non_maximum_suppression import (
+    GREEDY_NON_MAXIMUM_SUPPRESSION,
+    TOP_K_BY_LEVEL,
+)
 from steelyard.conformance.detection.sliding_windows import SLIDING_WINDOWS
 
 CONTRACTS: tuple[Technique, ...] = (
@@ -74,4 +78,6 @@ CONTRACTS: tuple[Technique, ...] = (
     FOREGROUND_BY_OBJECT,
     WEIGHTS_BY_CLASS,
     MINIBATCH_MOMENTS,
+    GREEDY_NON_MAXIMUM_SUPPRESSION,
+    TOP_K_BY_LEVEL,
 )
