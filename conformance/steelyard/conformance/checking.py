@@ -22,7 +22,15 @@ from steelyard.conformance.candidates import (
     Signature,
 )
 from steelyard.conformance.contract import Array, Case, Check, Dialect, OptionValue, Technique
-from steelyard.conformance.judging import Bounds, Comparison, compare, gradient_bounds, plain_bounds, value_bounds
+from steelyard.conformance.judging import (
+    Bounds,
+    Comparison,
+    compare,
+    gradient_bounds,
+    nearest_admissible,
+    plain_bounds,
+    value_bounds,
+)
 from steelyard.conformance.statistics import Suspicion, suspect
 
 
@@ -167,38 +175,11 @@ class Bench:
         comparison = compare(actual, expected, bounds, dtype)
         if comparison.status == "fail":
             allowed = np.zeros(expected.shape) if bounds is None else bounds.loose
-            raise Deviation(self._report(case, comparison, what), case, Evidence(what, actual, expected, allowed))
+            raise Deviation(comparison_report(case, comparison, what), case, Evidence(what, actual, expected, allowed))
         if comparison.bound_used > self.bound_used:
             self.bound_used = comparison.bound_used
             if comparison.status == "warn":
-                self.warning = self._report(case, comparison, what)
-
-    def _report(self, case: Case, worst: Comparison, what: str) -> str:
-        where = f" at [{', '.join(map(str, worst.index))}]" if worst.index else ""
-        distance = abs(worst.actual - worst.expected)
-        outside = f"{worst.wrong} of {worst.size} elements outside the bound" if worst.wrong else (
-            f"accuracy is poor: {worst.bound_used:.3g} x the strict bound, within the loose one")  # fmt: skip
-        return (
-            f"{what}: {outside}\n"
-            f"  worst{where}: got {worst.actual:.9g}, expected {worst.expected:.9g}, "
-            f"off by {distance:.2g}, allowed {worst.allowed:.2g}\n"
-            f"  inputs there: {self._inputs(case, worst.index)}"
-        )
-
-    def _inputs(self, case: Case, index: tuple[int, ...]) -> str:
-        values = []
-        for name, array in case.arguments.items():
-            at = index[: array.ndim]
-            # an argument that is not laid out like the output is shown whole if it is small
-            fits = len(at) == array.ndim and all(i < n for i, n in zip(at, array.shape, strict=True))
-            if fits:
-                values.append(f"{name} {_number(array[at])}")
-            elif array.size <= 12:
-                values.append(f"{name} {np.array2string(array, precision=6, separator=', ').replace(chr(10), '')}")
-            else:
-                values.append(f"{name} of shape {array.shape}")
-        options = [f"{name} {value}" for name, value in case.options.items()]
-        return ", ".join([*values, *options, case.dtype])
+                self.warning = comparison_report(case, comparison, what)
 
     def expect_distribution(self, case: Case, test: Callable[[int], Suspicion], seed: int) -> None:
         """Random choices have the right distribution; a bad p-value counts only if a fresh seed confirms it."""
@@ -216,19 +197,28 @@ def value(bench: Bench, case: Case) -> None:
     bench.expect_outputs(case, bench.evaluate(case), bench.oracle(case))
 
 
-def gradient(argument: str) -> Check:
+@dataclass(frozen=True)
+class GradientCheck:
     """The gradient with respect to an argument is the oracle's analytic one, times the upstream gradient."""
 
-    def check(bench: Bench, case: Case) -> None:
+    argument: str
+
+    def __call__(self, bench: Bench, case: Case) -> None:
+        """Judge one case."""
+        argument = self.argument
         answer = bench.evaluate(case, (argument,))
         expected = bench.technique.evaluate_gradient(argument, case, bench.dialect)
         if bench.technique.gradient_interval is not None:
-            expected = _nearest(answer.gradients[argument], *bench.technique.gradient_interval(argument, case))
+            interval = bench.technique.gradient_interval(argument, case)
+            expected = nearest_admissible(answer.gradients[argument], *interval)
         dtype = float_format(answer.gradient_dtypes[argument], case)
         bounds = bench.gradient_bounds(case, argument, expected, dtype, float_format(answer.dtypes[0], case))
         bench.expect_close(case, answer.gradients[argument], expected, bounds, dtype, f"gradient of {argument}")
 
-    return check
+
+def gradient(argument: str) -> Check:
+    """Judge the gradient with respect to an argument."""
+    return GradientCheck(argument)
 
 
 def reduces_to(simpler: Callable[[Case], Array], **options: OptionValue) -> Check:
@@ -382,14 +372,39 @@ def restricted(case: Case, signature: Signature, technique: Technique) -> Case:
     return case.with_options(**lacking) if lacking else case
 
 
+def comparison_report(case: Case, worst: Comparison, what: str) -> str:
+    """What a comparison found: how many elements, the worst one, and the inputs behind it."""
+    where = f" at [{', '.join(map(str, worst.index))}]" if worst.index else ""
+    distance = abs(worst.actual - worst.expected)
+    outside = f"{worst.wrong} of {worst.size} elements outside the bound" if worst.wrong else (
+        f"accuracy is poor: {worst.bound_used:.3g} x the strict bound, within the loose one")  # fmt: skip
+    return (
+        f"{what}: {outside}\n"
+        f"  worst{where}: got {worst.actual:.9g}, expected {worst.expected:.9g}, "
+        f"off by {distance:.2g}, allowed {worst.allowed:.2g}\n"
+        f"  inputs there: {_inputs(case, worst.index)}"
+    )
+
+
 def plain(bench: Bench, case: Case, actual: Array, expected: Array, what: str) -> None:
     """Compare with a value of which nothing is known but its size."""
     bench.expect_close(case, actual, expected, plain_bounds(case, expected, case.dtype), case.dtype, what)
 
 
-def _nearest(values: Array, low: Array, high: Array) -> Array:
-    """The admissible number nearest to each value; an inadmissible NaN is compared with the lowest."""
-    return np.where(np.isnan(values), low, np.clip(values, low, high))
+def _inputs(case: Case, index: tuple[int, ...]) -> str:
+    values = []
+    for name, array in case.arguments.items():
+        at = index[: array.ndim]
+        # an argument that is not laid out like the output is shown whole if it is small
+        fits = len(at) == array.ndim and all(i < n for i, n in zip(at, array.shape, strict=True))
+        if fits:
+            values.append(f"{name} {_number(array[at])}")
+        elif array.size <= 12:
+            values.append(f"{name} {np.array2string(array, precision=6, separator=', ').replace(chr(10), '')}")
+        else:
+            values.append(f"{name} of shape {array.shape}")
+    options = [f"{name} {value}" for name, value in case.options.items()]
+    return ", ".join([*values, *options, case.dtype])
 
 
 def _filled(values: Array, axis: int, value: float) -> Array:

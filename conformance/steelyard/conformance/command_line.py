@@ -42,6 +42,7 @@ from steelyard.conformance.report_files import check_places, write_json, write_t
 from steelyard.conformance.results import RequirementResult, Result
 from steelyard.conformance.resuming import read_interrupted
 from steelyard.conformance.running import Listener, check_case
+from steelyard.conformance.vectors.command import vectors
 from steelyard.conformance.version import __version__
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 
 app.command()(census)
+app.add_typer(vectors)
 app.command()(report)
 
 _FIRST_STEPS = """\

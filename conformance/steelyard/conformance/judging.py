@@ -151,6 +151,11 @@ def compare(actual: Array, expected: Array, bounds: Bounds | None, dtype: str = 
     return _comparison(distance > bounds.loose, used, used, actual, expected, bounds.loose)
 
 
+def nearest_admissible(values: Array, low: Array, high: Array) -> Array:
+    """The number of an interval nearest to each value; a NaN, which is never admissible, goes with the lowest."""
+    return np.where(np.isnan(values), low, np.clip(values, low, high))
+
+
 def _comparison(
     wrong: Array, used: Array, badness: Array, actual: Array, expected: Array, allowed: Array
 ) -> Comparison:

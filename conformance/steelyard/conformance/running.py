@@ -174,7 +174,7 @@ class _Technique:
         whole = self._plan.requirements is None
         missed = floor.missed(self._contract.id, self._plan.profile, self._results) if whole else ()
         complete = len(self._results) == len(self._chosen)
-        verdict = _verdict(self._results, whole=whole)
+        verdict = verdict_on(self._results, whole=whole)
         return TechniqueResult(
             self._contract.id,
             verdict if complete or verdict == Verdict.DEVIATES else Verdict.UNFINISHED,
@@ -395,7 +395,8 @@ def oracle_result(contract: Technique, plan: Plan) -> TechniqueResult:
     return judge_own(contract, oracle_functions(contract), plan)
 
 
-def _verdict(results: Sequence[RequirementResult], *, whole: bool) -> Verdict:
+def verdict_on(results: Sequence[RequirementResult], *, whole: bool) -> Verdict:
+    """The outcome of a technique; `whole`: its whole contract was to be judged, not some requirements."""
     broken = (Status.FAIL, Status.ERROR, Status.KNOWN)
     if any(r.level == "MUST" and r.status in broken for r in results):
         return Verdict.DEVIATES
