@@ -42,6 +42,9 @@ from steelyard.conformance.detection.non_maximum_suppression import (
     GREEDY_NON_MAXIMUM_SUPPRESSION,
     TOP_K_BY_LEVEL,
 )
+from steelyard.conformance.detection.proposals import (
+    FILTER_PROPOSALS,
+)
 from steelyard.conformance.detection.sliding_windows import SLIDING_WINDOWS
 
 CONTRACTS: tuple[Technique, ...] = (
@@ -80,4 +83,5 @@ CONTRACTS: tuple[Technique, ...] = (
     MINIBATCH_MOMENTS,
     GREEDY_NON_MAXIMUM_SUPPRESSION,
     TOP_K_BY_LEVEL,
+    FILTER_PROPOSALS,
 )
