@@ -6,6 +6,10 @@ from steelyard.conformance.contract import Technique
 from steelyard.conformance.detection.anchor_designs import FASTER_RCNN_ANCHORS, RETINANET_ANCHORS
 from steelyard.conformance.detection.anchors import CELL_ANCHORS, GRID_ANCHORS, GRID_POINTS, INSIDE_IMAGE
 from steelyard.conformance.detection.assignment import MAX_IOU_ASSIGNMENT, MAX_IOU_MATCHING
+from steelyard.conformance.detection.associative_embedding import (
+    PULL_LOSS,
+    PUSH_LOSS,
+)
 from steelyard.conformance.detection.box_overlaps import (
     ALIGNED_IOU,
     PAIRWISE_GIOU,
@@ -84,4 +88,6 @@ CONTRACTS: tuple[Technique, ...] = (
     GREEDY_NON_MAXIMUM_SUPPRESSION,
     TOP_K_BY_LEVEL,
     FILTER_PROPOSALS,
+    PULL_LOSS,
+    PUSH_LOSS,
 )
