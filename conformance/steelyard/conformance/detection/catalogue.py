@@ -34,6 +34,10 @@ from steelyard.conformance.detection.diversity_indices import (
     NORMALISED_ENTROPY,
     PERPLEXITY,
 )
+from steelyard.conformance.detection.heat_maps import (
+    AGGREGATE_EDGES,
+    HEAT_MAP_PEAKS,
+)
 from steelyard.conformance.detection.imbalance_indices import (
     BACKGROUND_TO_FOREGROUND,
     EFFECTIVE_IMBALANCE_RATIO,
@@ -90,4 +94,6 @@ CONTRACTS: tuple[Technique, ...] = (
     FILTER_PROPOSALS,
     PULL_LOSS,
     PUSH_LOSS,
+    HEAT_MAP_PEAKS,
+    AGGREGATE_EDGES,
 )
