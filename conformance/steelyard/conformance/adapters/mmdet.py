@@ -8,10 +8,15 @@ from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
 from mmdet.structures.bbox import bbox2distance, distance2bbox
 from torch import Tensor
 
+from steelyard.conformance.adapters import _mmdet_detection as detection
+from steelyard.conformance.adapters import _mmdet_sampling as sampling
+
 ARRAYS = "torch"
 NAME = "mmdet"
 VERSION = mmdet.__version__
 KNOWN = [
+    *detection.KNOWN,
+    *sampling.KNOWN,
     {
         "technique": "sigmoid_focal_loss",
         "requirement": "FL-7",
@@ -63,6 +68,22 @@ KNOWN = [
         "reason": "a single point is broadcast to all distances",
     },
 ]
+
+aligned_iou = detection.aligned_iou
+cell_anchors = detection.cell_anchors
+faster_rcnn_anchors = detection.faster_rcnn_anchors
+grid_anchors = detection.grid_anchors
+grid_points = detection.grid_points
+inside_image = detection.inside_image
+max_iou_assignment = detection.max_iou_assignment
+max_iou_matching = detection.max_iou_matching
+pairwise_giou = detection.pairwise_giou
+pairwise_intersection_over_area = detection.pairwise_intersection_over_area
+pairwise_iou = detection.pairwise_iou
+retinanet_anchors = detection.retinanet_anchors
+random_sampling = sampling.random_sampling
+ssd_confidence_loss = sampling.ssd_confidence_loss
+stratified_hard_example_mining = sampling.stratified_hard_example_mining
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, gamma: float) -> Tensor:

@@ -6,9 +6,23 @@ from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.ops import sigmoid_focal_loss as theirs
 
+from steelyard.conformance.adapters import _torchvision_detection as detection
+from steelyard.conformance.adapters import _torchvision_sampling as sampling
+
 ARRAYS = "torch"
 NAME = "torchvision"
 VERSION = torchvision.__version__
+KNOWN = [*detection.KNOWN, *sampling.KNOWN]
+
+box_area = detection.box_area
+cell_anchors = detection.cell_anchors
+clip_boxes = detection.clip_boxes
+grid_anchors = detection.grid_anchors
+max_iou_matching = detection.max_iou_matching
+pairwise_giou = detection.pairwise_giou
+pairwise_iou = detection.pairwise_iou
+retinanet_anchors = detection.retinanet_anchors
+ssd_confidence_loss = sampling.ssd_confidence_loss
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, gamma: float) -> Tensor:

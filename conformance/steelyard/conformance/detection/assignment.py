@@ -222,6 +222,9 @@ MAX_IOU_ASSIGNMENT = Technique(
         replace(_must(Kind.TIES, "A candidate of which more than the threshold lies in one region is ignored.",
                       "mmdet, ignore_iof_thr", given.image_with_regions), options=("ignore_threshold",),
                 reaches={"a share at the threshold": given.a_share_at_the_threshold}),
+        replace(_must(Kind.TIES, "At a threshold of 0 a candidate that overlaps a region at all is ignored.",
+                      "ruling off-is-none", given.image_with_regions_at_zero), level=Level.SHOULD,
+                options=("ignore_threshold",), examples=0.3),
         replace(_must(Kind.VALUE, "An object whose best candidate is ignored claims no other.", "ruling regions-last",
                       given.image_with_rule_and_regions), level=Level.SHOULD,
                 options=("low_quality", "ignore_threshold")),
@@ -251,6 +254,7 @@ MAX_IOU_ASSIGNMENT = Technique(
     mutants=ASSIGNMENT_MUTANTS,
     rulings=(
         *_RULINGS,
+        Ruling("off-is-none", "A threshold of 0 is a threshold; no regions, or None, mean off."),
         Ruling("regions-last", "Regions come after the matching: an ignored candidate remains the best one of its "
                "object. mmdet takes it out before, so that the object claims its next best candidate."),
     ),

@@ -88,10 +88,10 @@ def tied_objects(draw: Draw) -> Case:
 
 
 def tied_candidates(draw: Draw) -> Case:
-    """Objects with several best candidates, none of which has several best objects."""
-    iou = _tied(draw)
-    differ = np.arange(len(iou))[:, None] / _STEPS
-    return Case({"iou": np.where(iou > 0, iou - differ, 0.0)}, _rule(draw, "keep"), draw.dtype())
+    """An object with several best candidates."""
+    iou = draw.array((1, draw.integer(1, 5)), lambda: draw.choice((0.25, 0.125, 0.3125, 0.0)))
+    iou[0, 0] = 0.25
+    return Case({"iou": iou}, _rule(draw, "keep"), draw.dtype())
 
 
 def on_thresholds(draw: Draw) -> Case:
@@ -132,9 +132,9 @@ def crowded_table(seed: int) -> Case:
 # --- boxes ----------------------------------------------------------------------------------------------------
 
 
-def _image(draw: Draw, low_quality: str | None = None) -> Case:
+def _image(draw: Draw, low_quality: str | None = None, *, objects: int = 3) -> Case:
     """Candidates near objects that are near each other; no padding, all in play, no region."""
-    gt = draw_boxes(draw, draw.integer(1, 3), corners=5, sides=(4, 3, 5, 8))
+    gt = draw_boxes(draw, draw.integer(1, objects), corners=5, sides=(4, 3, 5, 8))
     number = draw.integer(1, 6)
     near = gt[draw.integers((number,), 0, len(gt) - 1)]
     boxes = near + draw.array((number, 4), lambda: draw.choice((0.0, 0.0, 1.0, -1.0, 2.0, -4.0)))
@@ -195,9 +195,7 @@ def image_on_thresholds(draw: Draw) -> Case:
 
 def image_with_padding(draw: Draw) -> Case:
     """Rows of padding before, between and after the objects, which hold boxes of candidates; or nothing else."""
-    case = _image(draw, draw.choice((None, "keep")))
-    if case.options["low_quality"] is not None:
-        case = _visible(case)
+    case = _image(draw)
     gt, labels = case.arguments["gt_boxes"], case.arguments["gt_labels"]
     padding = case.arguments["boxes"][draw.integers((draw.integer(1, 3),), 0, len(case.arguments["boxes"]) - 1)]
     gt, labels = np.concatenate([padding, gt]), np.concatenate([np.full(len(padding), -1), labels])
@@ -208,8 +206,8 @@ def image_with_padding(draw: Draw) -> Case:
 
 
 def image_with_mask(draw: Draw) -> Case:
-    """Some candidates out of play, as anchors that cross the border of the image are."""
-    case = _visible(_image(draw, draw.choice(("keep", None))))
+    """One object; some candidates out of play, as anchors that cross the border of the image are."""
+    case = _visible(_image(draw, draw.choice(("keep", None)), objects=1))
     number = len(case.arguments["boxes"])
     mask = draw.array((number,), lambda: float(draw.flag(60))) == 1
     mask |= ~pairwise_iou(case.arguments["gt_boxes"], case.arguments["boxes"][mask]).any(axis=1).all()
@@ -221,7 +219,7 @@ def _with_regions(draw: Draw, case: Case) -> Case:
     regions = boxes[draw.integers((draw.integer(1, 3),), 0, len(boxes) - 1)].copy()
     regions[:, 2:] += draw.array((len(regions), 2), lambda: draw.choice((0.0, 4.0, -1.0)))
     regions[:, 2:] = np.maximum(regions[:, 2:], regions[:, :2])
-    threshold = draw.choice((0.5, 0.25, 0.75, 0.0))
+    threshold = draw.choice((0.5, 0.25, 0.75))
     return case.with_arguments(ignore_regions=regions).with_options(ignore_threshold=threshold)
 
 
@@ -230,9 +228,14 @@ def image_with_regions(draw: Draw) -> Case:
     return _with_regions(draw, _image(draw))
 
 
+def image_with_regions_at_zero(draw: Draw) -> Case:
+    """Any share is too much; some candidates have none."""
+    return _with_regions(draw, _image(draw)).with_options(ignore_threshold=0.0)
+
+
 def image_with_rule_and_regions(draw: Draw) -> Case:
-    """Crowds that lie over the best candidates of objects; no share is at the threshold."""
-    case = _with_regions(draw, _visible(_image(draw, "keep")))
+    """One object, and crowds over its best candidates; no share is at the threshold."""
+    case = _with_regions(draw, _visible(_image(draw, "keep", objects=1)))
     return case.with_options(ignore_threshold=33 / 64)
 
 

@@ -24,7 +24,7 @@ def faulty_matching(*faults: str) -> Function:
     has = frozenset(faults).__contains__
 
     def mutant(iou: Array, **rule: Any) -> tuple[Array, Array, Array]:  # noqa: ANN401
-        _MATCHING(iou, **rule)
+        _MATCHING(np.nan_to_num(iou), **rule)
         overlap = np.asarray(iou, dtype=np.float64)
         foreground, background = rule["foreground_iou"], rule["background_iou"]
         if len(overlap) == 0:
@@ -185,15 +185,10 @@ def _in_region(boxes: Array, regions: Array, threshold: float, has: Callable[[ob
         share = pairwise_iou(boxes, regions)
     if has("shares-added"):
         share = share.sum(axis=1, keepdims=True)
-    if has("regions-forgotten"):
+    if has("regions-forgotten") or (has("zero-is-off") and threshold == 0):
         share = np.zeros_like(share)
-    return np.asarray((share >= threshold if has("share-reached") else share > threshold).any(axis=1))
-
-
-def nan_is_nothing(**boxes: Array) -> Array:
-    """IoU in half precision, as far as it goes."""
-    iou = changed(pairwise_iou, plain_iou, own_precision=True)(**boxes)
-    return np.nan_to_num(np.asarray(iou, dtype=np.float64), nan=0.0)
+    reached = (share == threshold) & (share > 0) & has("share-reached")
+    return np.asarray((reached | (share > threshold)).any(axis=1))
 
 
 def _assignment(fault: str, summary: str, *faults: str, seen_in: str = "") -> Mutant:
@@ -208,9 +203,9 @@ ASSIGNMENT_MUTANTS = (
     _assignment("overwritten-and-invisible", "the last object whose best they are, or that overlaps nothing, given "
                 "candidates", "overwritten-target", "invisible-claims", seen_in="mmdet's MaxIoUAssigner"),
     _assignment("regions-first", "candidates in a region taken out before objects claim their best"),
-    _assignment("overwritten-invisible-regions-first", "candidates in a region taken out first, and given to the last "
-                "object whose best they are, or that overlaps nothing", "overwritten-target", "invisible-claims",
-                "regions-first", seen_in="mmdet's MaxIoUAssigner"),
+    _assignment("invisible-and-regions-first", "candidates in a region taken out before objects claim their best, also "
+                "those that then overlap nothing", "invisible-claims", "regions-first",
+                seen_in="mmdet's MaxIoUAssigner"),
     _assignment("first-candidate", "the first of several equally good candidates alone",
                 seen_in="Mask_RCNN before its pull request 1286"),
     _assignment("no-low-quality", "the low-quality rule left out"),
@@ -227,6 +222,7 @@ ASSIGNMENT_MUTANTS = (
     _assignment("mask-afterwards", "candidates out of play claimed as the best of an object",
                 seen_in="detectron2's region proposal network"),
     _assignment("masked-is-background", "candidates out of play taken for background"),
+    _assignment("zero-is-off", "no ignore regions at a threshold of 0", seen_in="mmdet's MaxIoUAssigner"),
     _assignment("regions-forgotten", "no ignore regions"),
     _assignment("share-reached", "candidates ignored also at the threshold"),
     _assignment("share-of-region", "the share of the region in the candidate",
@@ -237,8 +233,9 @@ ASSIGNMENT_MUTANTS = (
     _assignment("ignored-is-background", "ignored candidates labelled as background"),
     Mutant("assignment/plus-one", "one pixel more in width and height", faulty_assignment(
         overlap=changed(pairwise_iou, plain_iou, plus=1.0)), seen_in="py-faster-rcnn, Detectron"),
-    Mutant("assignment/half-arithmetic", "IoUs in float16, where areas overflow",
-           faulty_assignment(overlap=nan_is_nothing)),
+    Mutant("assignment/half-arithmetic", "IoUs in float16, where areas overflow and nothing is reached",
+           faulty_assignment(
+               overlap=changed(pairwise_iou, plain_iou, own_precision=True)), seen_in="mmdet's bbox_overlaps"),
     Mutant("assignment/objects-lost", "objects beyond the 32nd left out",
            only_first(_ASSIGNMENT, "gt_boxes", _MANY_OBJECTS)),
     Mutant("assignment/candidates-lost", "candidates beyond the 4096th taken for background",

@@ -51,6 +51,12 @@ def _mutant(prefix: str, fault: str, summary: str, function: Callable[..., Any],
     return Mutant(f"{prefix}/{fault}", summary, function, seen_in=seen_in)
 
 
+def _half_and_clamped(prefix: str, right: Callable[..., Any], overlap: wrong.Overlap, **lists: Any) -> Mutant:  # noqa: ANN401
+    function = wrong.changed(right, overlap, own_precision=True, **lists)
+    summary = "its arithmetic in float16, where areas overflow to NaN, and areas of at least 1e-6"
+    return _mutant(prefix, "half-and-clamped", summary, function, "mmdet's bbox_overlaps")
+
+
 def _transposed(right: Callable[..., Any]) -> Callable[..., Any]:
     return lambda **keywords: np.asarray(right(**keywords)).T
 
@@ -75,6 +81,7 @@ def _iou_mutants(prefix: str, right: Callable[..., Any], *, aligned: bool) -> tu
         _mutant(prefix, "zero-by-zero", "NaN for a point or line with itself", of(wrong.plain_iou),
                 "torchvision's box_iou"),
         _mutant(prefix, "clamped-union", "a union of at least 1e-6", of(wrong.clamped_iou), "mmdet's bbox_overlaps"),
+        _half_and_clamped(prefix, right, wrong.clamped_iou, aligned=aligned),
         _mutant(prefix, "epsilon-added", "1e-7 added to the union", of(_epsilon_added), "YOLOv5's bbox_iou"),
         _mutant(prefix, "both-areas", "the intersection counted twice in the union", of(_over_both_areas)),
         _mutant(prefix, "over-smaller", "the smaller area in place of the union", of(_over_smaller)),
@@ -165,12 +172,18 @@ PAIRWISE_GIOU = Technique(
                 wrong.changed(oracle.pairwise_giou, wrong.plain_giou), "torchvision's generalized_box_iou"),
         _mutant("giou", "clamped-union", "union and enclosing area of at least 1e-6",
                 wrong.changed(oracle.pairwise_giou, wrong.clamped_giou), "mmdet's bbox_overlaps"),
+        _half_and_clamped("giou", oracle.pairwise_giou, wrong.clamped_giou),
         _mutant("giou", "clamped-iou", "a union of at least 1e-6 in the IoU", wrong.changed(
             oracle.pairwise_giou,
             lambda p: wrong.clamped_iou(p) - wrong.ratio(p.enclosing - p.union, p.enclosing))),
         _mutant("giou", "negative-sides", "the area of a box with two negative sides taken for positive",
-                wrong.changed(oracle.pairwise_giou, wrong.giou, negative_sides=True),
-                "torchvision's and mmdet's areas"),
+                wrong.changed(oracle.pairwise_giou, wrong.giou, negative_sides=True)),
+        _mutant("giou", "negative-sides-by-zero", "areas of negative sides, and their quotients as they come",
+                wrong.changed(oracle.pairwise_giou, wrong.plain_giou, negative_sides=True),
+                "torchvision's generalized_box_iou"),
+        _mutant("giou", "negative-sides-clamped", "areas of negative sides, and areas of at least 1e-6",
+                wrong.changed(oracle.pairwise_giou, wrong.clamped_giou, negative_sides=True),
+                "mmdet's bbox_overlaps"),
         _mutant("giou", "plain-iou", "the IoU alone", oracle.pairwise_iou),
         _mutant("giou", "over-union", "the empty area over the union", wrong.changed(
             oracle.pairwise_giou, lambda p: wrong.iou(p) - wrong.ratio(p.enclosing - p.union, p.union))),
@@ -208,6 +221,8 @@ PAIRWISE_INTERSECTION_OVER_AREA = Technique(
         _mutant("share", "clamped-area", "an area of at least 1e-6", wrong.changed(
             oracle.pairwise_intersection_over_area, wrong.clamped_share, names=("boxes", "regions")),
             "mmdet's bbox_overlaps"),
+        _half_and_clamped("share", oracle.pairwise_intersection_over_area, wrong.clamped_share,
+                          names=("boxes", "regions")),
         _mutant("share", "over-region", "the share of the region in the box", wrong.changed(
             oracle.pairwise_intersection_over_area, lambda p: wrong.ratio(p.shared, p.other_area),
             names=("boxes", "regions"))),

@@ -149,7 +149,7 @@ def common_mutants(
         Mutant(f"{prefix}/negative-gaps", "two boxes that lie diagonally apart taken for overlapping",
                with_fault(negative_gaps=True)),
         Mutant(f"{prefix}/half-arithmetic", "its arithmetic in float16, where areas overflow",
-               with_fault(own_precision=True), seen_in="mmdet's bbox_overlaps"),
+               with_fault(own_precision=True)),
         Mutant(f"{prefix}/corner-and-size", "boxes read as corner and size", corner_and_size),
         Mutant(f"{prefix}/in-place", "its boxes overwritten", mistakes.overwriting(right, names[0])),
         Mutant(f"{prefix}/raises-on-empty", "an error where there is no box",
