@@ -1,8 +1,9 @@
-"""monai's focal loss (`monai.losses.FocalLoss`), with the sigmoid and with the softmax."""
+"""monai's focal loss, with the sigmoid and with the softmax, and its sampler of hard negatives."""
 
 from importlib.metadata import version
 
 import torch
+from monai.apps.detection.utils.hard_negative_sampler import HardNegativeSampler
 from monai.losses import FocalLoss
 from torch import Tensor
 
@@ -18,6 +19,23 @@ KNOWN = [
             "reason": "alpha weighs class 0 by 1 - alpha: there it is the background, which is last here",
         }
         for id_ in ("SFL-1", "SFL-2", "SFL-4", "SFL-5", "SFL-6", "SFL-7", "SFL-8", "SFL-9", "SFL-10")
+    ),
+    *(
+        {
+            "technique": "hard_negative_mining",
+            "requirement": id_,
+            "reason": "an image without positives gets the negatives of one positive",
+        }
+        for id_ in ("HN-1", "HN-2", "HN-3", "HN-5", "HN-11", "HN-13")
+    ),
+    *(
+        {
+            "technique": "stratified_hard_example_mining",
+            "requirement": id_,
+            "reason": "negatives in proportion to the positives found, so that 2 draw 6 where others draw 62; positives "
+            "at random; a division by zero where no positive is asked for",
+        }
+        for id_ in ("SH-1", "SH-2", "SH-3", "SH-4", "SH-6", "SH-7", "SH-8", "SH-9", "SH-10", "SH-12")
     ),
 ]
 
@@ -35,3 +53,27 @@ def softmax_focal_loss(logits: Tensor, labels: Tensor, *, alpha: float | None, g
     )
     loss: Tensor = focal_loss(logits.flatten(0, -2), labels.reshape(-1, 1))
     return torch.reshape(loss.sum(dim=1), labels.shape)
+
+
+def hard_negative_mining(
+    losses: Tensor, labels: Tensor, *, num_classes: int, negatives_per_positive: float, min_negatives: int
+) -> tuple[Tensor, Tensor]:
+    """The losses as its scores; a batch that holds all positives, and a pool that leaves nothing to chance."""
+    share = 1.0 / (1.0 + negatives_per_positive)
+    room = int(labels.shape[-1] / share) + 1
+    return _sampled(HardNegativeSampler(room, share, min_neg=min_negatives, pool_size=1), losses, labels, num_classes)
+
+
+def stratified_hard_example_mining(
+    losses: Tensor, labels: Tensor, *, num_classes: int, num_samples: int, positive_fraction: float
+) -> tuple[Tensor, Tensor]:
+    """The losses as its scores; a pool that leaves nothing to chance among the negatives."""
+    sampler = HardNegativeSampler(num_samples, positive_fraction, min_neg=0, pool_size=1)
+    return _sampled(sampler, losses, labels, num_classes)
+
+
+def _sampled(sampler: HardNegativeSampler, losses: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """0 is the background there, and 1 and above the foreground."""
+    theirs = torch.where(labels == num_classes, 0, torch.where(labels >= 0, labels + 1, -1))
+    positive, negative = sampler(list(theirs), losses.flatten())
+    return torch.stack(positive).bool(), torch.stack(negative).bool()
