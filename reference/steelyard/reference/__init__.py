@@ -68,6 +68,13 @@ from steelyard.reference.detection.non_maximum_suppression import (
 from steelyard.reference.detection.non_maximum_suppression import top_k_by_level as top_k_by_level
 from steelyard.reference.detection.proposals import filter_proposals as filter_proposals
 from steelyard.reference.detection.sliding_windows import sliding_windows as sliding_windows
+from steelyard.reference.foreground_balance.ofb_sampling import class_count_distribution as class_count_distribution
+from steelyard.reference.foreground_balance.ofb_sampling import (
+    foreground_balanced_probabilities as foreground_balanced_probabilities,
+)
+from steelyard.reference.foreground_balance.ofb_sampling import (
+    foreground_balanced_sampling as foreground_balanced_sampling,
+)
 from steelyard.reference.hard_sampling.bootstrapping import bootstrapping as bootstrapping
 from steelyard.reference.hard_sampling.bootstrapping import mine_false_positives as mine_false_positives
 from steelyard.reference.hard_sampling.bootstrapping import mine_random_false_positives as mine_random_false_positives

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from steelyard.conformance.contract import Technique
+from steelyard.conformance.foreground_balance.ofb_sampling import FOREGROUND_BALANCED_SAMPLING
 
-CONTRACTS: tuple[Technique, ...] = ()
+CONTRACTS: tuple[Technique, ...] = (FOREGROUND_BALANCED_SAMPLING,)
