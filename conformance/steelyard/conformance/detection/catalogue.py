@@ -25,6 +25,10 @@ from steelyard.conformance.detection.census_details import (
     MINIBATCH_MOMENTS,
     WEIGHTS_BY_CLASS,
 )
+from steelyard.conformance.detection.corner_targets import (
+    CORNER_HEAT_MAP,
+    CORNER_RADIUS,
+)
 from steelyard.conformance.detection.diversity_indices import (
     DIVERGENCE_FROM_UNIFORM,
     EFFECTIVE_SAMPLE_SIZE,
@@ -96,4 +100,6 @@ CONTRACTS: tuple[Technique, ...] = (
     PUSH_LOSS,
     HEAT_MAP_PEAKS,
     AGGREGATE_EDGES,
+    CORNER_RADIUS,
+    CORNER_HEAT_MAP,
 )

@@ -53,8 +53,8 @@ def corner_heat_map(
     dx = (torch.arange(width, device=points.device) - points[..., :1]).unsqueeze(-2)
     dy = (torch.arange(height, device=points.device) - points[..., 1:]).unsqueeze(-1)
     radius = radii[..., None, None]
-    sigma = (2 * radius + 1).to(dtype) / 6
-    bump = torch.exp(-((dx**2 + dy**2) / (2 * sigma**2)))
+    # 2 sigma^2 = (2r + 1)^2 / 18: whole numbers until the one division
+    bump = torch.exp((-18 * (dx**2 + dy**2)).to(dtype) / ((2 * radius + 1) ** 2).to(dtype))
     bump = torch.where((dx.abs() <= radius) & (dy.abs() <= radius), bump, 0.0)
     # a further class takes the padding in, and is cut off
     slot = torch.where(labels >= 0, labels, num_classes).to(torch.int64)[..., None, None].expand(bump.shape)
