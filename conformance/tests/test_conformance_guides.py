@@ -124,6 +124,19 @@ def test_guide_does_what_it_says(sections, number, tmp_path):
         reader.follow(block)
 
 
+def test_vectors_go_to_another_program_and_back(tmp_path):
+    """The page on vectors, from its first block to its last in one directory."""
+    reader = Reader(tmp_path)
+
+    for _, blocks in sections_of(DOCS / "vectors.md"):
+        for block in blocks:
+            reader.follow(block)
+
+    program = (tmp_path / "focal.py").read_text(encoding="utf-8")
+    assert len([line for line in program.splitlines() if line]) <= 20
+    assert "steelyard" not in program
+
+
 def test_a_technique_is_added_word_by_word(tmp_path):
     """The page on adding a technique, followed in a copy of the repository's rooms."""
     for room in ("reference", "impl", "conformance"):

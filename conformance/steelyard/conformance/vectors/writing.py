@@ -45,7 +45,7 @@ _SMALL = 12  # elements of all arguments together
 _TRIES = 6  # draws for a small case
 _TURNS = 4  # draws of a requirement, in units of the number of cases: most are drawn once more where inputs are few
 _BYTES_OF_AN_ARRAY, _BYTES_OF_A_FLOAT, _BYTES_OF_AN_INTEGER = 90, 34, 3
-_FINGERPRINT_STEP = 1e-5
+_STEP, _HUGE = 1e-5, 1e300  # of the fingerprint
 _ROUND_UP = Context(prec=3, rounding=ROUND_CEILING)
 
 
@@ -290,12 +290,12 @@ def _coarse(values: Array) -> list[Any]:
     """Floats in steps of 1e-5, absolute below 1 and relative above; integers and masks as they are.
 
     A step ends nowhere near a number that a formula gives exactly: two machines, whose answers differ in the last
-    digit, agree on the step.
+    digit, agree on the step. What is near the end of the range counts as infinite for the same reason.
     """
     if values.dtype.kind != "f":
         return [list(values.shape), values.ravel().tolist()]
     steps = [
-        math.floor(math.asinh(value) / _FINGERPRINT_STEP + 1 / 3) if math.isfinite(value) else str(value)
+        None if math.isnan(value) else math.floor(math.asinh(max(-_HUGE, min(value, _HUGE))) / _STEP + 1 / 3)
         for value in values.ravel().tolist()
     ]
     return [list(values.shape), steps]
