@@ -13,7 +13,7 @@ from hypothesis.errors import Flaky
 from steelyard.conformance import floor
 from steelyard.conformance.candidates import Candidate, CandidateError, CandidateLost
 from steelyard.conformance.cases import FailingCase, write_case
-from steelyard.conformance.checking import Bench, Deviation, Evidence, NotOfferedError, restricted
+from steelyard.conformance.checking import Bench, Deviation, Evidence, NotOfferedError, restricted, value
 from steelyard.conformance.contract import Case, Dialect, Kind, Requirement, Technique
 from steelyard.conformance.diagnosis import Diagnosis, diagnose, oracle_functions
 from steelyard.conformance.generation import SeededDraw
@@ -206,19 +206,23 @@ class _Technique:
         taken = description.functions[contract.id].options
         if not dialects or contract.dialect_options <= taken:
             return None
-        for dialect in sorted(contract.dialects, key=lambda d: d.departs_from_paper):
-            if self._answers_like(dialect):
-                return dialect
-        return None
-
-    def _answers_like(self, dialect: Dialect) -> bool:
-        value = next(r for r in self._contract.requirements if r.kind is Kind.VALUE)
-        bench = Bench(self._contract, self._candidate, dialect)
-        try:
+        alive = sorted(contract.dialects, key=lambda d: d.departs_from_paper)
+        asked = [r for r in contract.requirements if r.check is value and not self._not_applicable(r)]
+        for requirement in asked:
             for number in range(_INFERENCE_CASES):
-                draw = SeededDraw(f"dialect {number}", self._dtypes(value))
-                case = restricted(value.cases(draw), bench.signature, self._contract)
-                value.check(bench, case)
+                left = [dialect for dialect in alive if self._answers_like(dialect, requirement, number)]
+                # further inputs only part the dialects that are left: one that fits none is a failure to be reported
+                alive = left or ([] if requirement is asked[0] else alive)
+            if len(alive) <= 1:
+                break
+        return alive[0] if alive else None
+
+    def _answers_like(self, dialect: Dialect, requirement: Requirement, number: int) -> bool:
+        bench = Bench(self._contract, self._candidate, dialect)
+        draw = SeededDraw(f"dialect {number}", self._dtypes(requirement))
+        case = restricted(requirement.cases(draw), bench.signature, self._contract)
+        try:
+            requirement.check(bench, case)
         except (Deviation, CandidateError, NotOfferedError, CandidateLost):
             return False
         return True

@@ -1,0 +1,167 @@
+"""What a failure looks like: known mistakes are named as themselves, unknown ones as unknown, dialects as dialects."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from steelyard.conformance.candidates import CandidateError, OwnFunctions
+from steelyard.conformance.contract import Case
+from steelyard.conformance.diagnosis import NONE_FITS, diagnose, mutant_functions, oracle_functions
+from steelyard.conformance.generation import SeededDraw
+from steelyard.conformance.registry import TECHNIQUES
+from steelyard.conformance.running import Plan, judge_own
+
+FOCAL = TECHNIQUES["sigmoid_focal_loss"]
+NORMALISED = TECHNIQUES["normalise_focal_loss"]
+
+
+def judged(contract, functions, *requirements):
+    """The results of some requirements, by id, as a run of the profile `quick` finds them."""
+    plan = Plan(profile="quick", requirements=frozenset(requirements))
+    return {found.id: found for found in judge_own(contract, functions, plan).requirements}
+
+
+def cases(contract, requirement, count, seed=""):
+    generate = contract.requirement(requirement).cases
+    return [generate(SeededDraw(f"{seed}{number}", ("float64",))) for number in range(count)]
+
+
+def mutant(mutant_id):
+    return next(m for m in FOCAL.mutants if m.id == mutant_id)
+
+
+def focal(function):
+    return OwnFunctions("mine", FOCAL.id, function, frozenset({"alpha", "gamma"}), {})
+
+
+@pytest.mark.parametrize(
+    ("technique", "mutant_id", "requirement"),
+    [
+        ("sigmoid_focal_loss", "focal/p-t-swapped", "FL-1"),
+        ("sigmoid_focal_loss", "focal/alpha-squared", "FL-1"),
+        ("sigmoid_focal_loss", "focal/alpha-squared", "FL-2"),
+        ("sigmoid_focal_loss", "focal/gamma-on-p", "FL-1"),
+        ("sigmoid_focal_loss", "focal/detached-factor", "FL-2"),
+        ("softmax_focal_loss", TECHNIQUES["softmax_focal_loss"].mutants[0].id, "SFL-1"),
+        ("quality_focal_loss", "quality-focal/hard-target", "QFL-1"),
+        ("quality_focal_loss", "quality-focal/focal-alpha", "QFL-1"),
+        ("normalise_focal_loss", "focal-normaliser/by-anchors", "NORM-1"),
+        ("ghm_classification_loss", "ghm-classification/upper-closed", "GHMC-6"),
+    ],
+)
+def test_known_mistake_is_named_as_itself(technique, mutant_id, requirement):
+    """Submitted as a candidate, a mutant of the catalogue is recognised: its id, and a sentence that describes it."""
+    contract = TECHNIQUES[technique]
+
+    found = judged(contract, mutant_functions(contract, mutant_id), requirement)[requirement]
+
+    summary = next(m.summary for m in contract.mutants if m.id == mutant_id)
+    assert (found.status, found.diagnosis) == ("fail", mutant_id)
+    assert found.explanation.startswith(f"equals the oracle with {summary}")
+
+
+def test_mix_of_two_mistakes_is_none_known():
+    """Half of the elements as one mutant has them and half as another: no single mistake explains both."""
+    one, other = mutant("focal/alpha-on-negatives").function, mutant("focal/gamma-on-p").function
+
+    def mixed(logits, targets, **options):
+        return np.where(logits > 0, one(logits, targets, **options), other(logits, targets, **options))
+
+    found = judged(FOCAL, focal(mixed), "FL-1")["FL-1"]
+
+    assert found.status == "fail"
+    assert found.diagnosis is None
+    assert found.explanation == NONE_FITS
+
+
+def test_explanation_must_hold_on_every_failing_input():
+    """A candidate with one mistake at gamma 2 and another elsewhere: failing inputs of both kinds, no explanation."""
+    one, other = mutant("focal/alpha-squared"), mutant("focal/p-t-swapped")
+
+    def by_gamma(logits, targets, *, alpha, gamma):
+        return (one if gamma == 2.0 else other).function(logits, targets, alpha=alpha, gamma=gamma)
+
+    at_two, elsewhere = (
+        [case.with_options(alpha=0.25, gamma=gamma) for case in cases(FOCAL, "FL-1", 6)] for gamma in (2.0, 1.0)
+    )
+
+    def named(failing, fresh=()):
+        return diagnose(FOCAL, focal(by_gamma), None, failing, fresh, gradient=False).id
+
+    assert named(at_two) == one.id
+    assert named(elsewhere) == other.id
+    assert named(at_two + elsewhere[:1]) is None
+    assert named(at_two, elsewhere) is None  # fresh inputs count as well
+
+
+def test_explanation_must_be_wrong_on_the_failing_input():
+    """Where a mutant gives the right answer it explains nothing, though the candidate agrees with it."""
+    right_for_both = Case({"logits": np.array([0.5]), "targets": np.array([1])}, {"alpha": 0.5, "gamma": 2.0})
+
+    found = diagnose(FOCAL, oracle_functions(FOCAL), None, [right_for_both], [], gradient=False)
+
+    assert found.id is None
+
+
+def test_nearest_of_several_explanations_is_named():
+    """Off by a trifle from one mutant and by more from another that is within the bound too: the nearer wins."""
+    exact = mutant("focal/alpha-squared")
+    near = replace(exact, id="near", function=lambda *a, **k: exact.function(*a, **k) * (1 + 2.0**-52))
+    contract = replace(FOCAL, mutants=(near, exact))
+
+    found = diagnose(contract, focal(exact.function), None, cases(FOCAL, "FL-1", 4), [], gradient=False)
+
+    assert found.id == exact.id
+    assert "largest difference 0 on" in found.sentence
+
+
+def test_another_shape_is_no_explanation():
+    """A sum where elements are wanted is the mutant that sums, not one of those that keep the shape."""
+    found = judged(FOCAL, focal(lambda *a, **k: FOCAL.oracle(*a, **k)[:-1]), "FL-1")["FL-1"]
+
+    assert found.diagnosis is None
+
+
+def test_candidate_that_raises_on_every_input_is_not_diagnosed():
+    """There is no number that a mutant could equal."""
+
+    def raising(*_, **__):
+        raise ValueError("no")
+
+    assert diagnose(FOCAL, focal(raising), None, cases(FOCAL, "FL-1", 2), [], gradient=False).sentence == NONE_FITS
+    assert judged(FOCAL, focal(raising), "FL-1")["FL-1"].status == "error"
+    with pytest.raises(CandidateError):
+        focal(raising).evaluate(FOCAL.id, cases(FOCAL, "FL-1", 1)[0])
+
+
+def in_dialect(name):
+    """A candidate that always divides like this, and takes no option that would choose it."""
+    dialect = next(d for d in NORMALISED.dialects if d.id == name)
+    whole = oracle_functions(NORMALISED, dialect)
+    taken = frozenset(option.name for option in NORMALISED.options) - NORMALISED.dialect_options
+    return dialect, OwnFunctions(name, NORMALISED.id, whole._function, taken, whole._gradients)
+
+
+@pytest.mark.parametrize("name", [dialect.id for dialect in NORMALISED.dialects])
+def test_dialect_is_inferred(name):
+    """From the answers alone; where it departs from the paper, the result says so, and the verdict is "conforms"."""
+    dialect, functions = in_dialect(name)
+
+    result = judge_own(NORMALISED, functions, Plan(profile="quick"))
+
+    assert (result.verdict, result.dialect) == ("conforms", name)
+    departure = f"dialect {name} departs from the paper: {dialect.summary}"
+    assert (departure in result.departures) == dialect.departs_from_paper
+
+
+def test_other_dialect_is_an_explanation():
+    """A candidate that takes the option and yet always divides in one way is told which way that is."""
+    _, functions = in_dialect("detectron")
+    options = frozenset(option.name for option in NORMALISED.options)
+    deaf = OwnFunctions("deaf", NORMALISED.id, functions._function, options, {})
+
+    found = judged(NORMALISED, deaf, "NORM-1")["NORM-1"]
+
+    assert (found.status, found.diagnosis) == ("fail", "detectron")
+    assert "in the dialect detectron" in found.explanation
