@@ -32,7 +32,7 @@ KNOWN = [
         {
             "technique": "stratified_hard_example_mining",
             "requirement": id_,
-            "reason": "negatives in proportion to the positives found, so that 2 draw 6 where others draw 62; positives "
+            "reason": "negatives in proportion to the positives found: 2 draw 6 where others draw 62; positives "
             "at random; a division by zero where no positive is asked for",
         }
         for id_ in ("SH-1", "SH-2", "SH-3", "SH-4", "SH-6", "SH-7", "SH-8", "SH-9", "SH-10", "SH-12")

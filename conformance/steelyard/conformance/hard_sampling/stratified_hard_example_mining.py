@@ -36,6 +36,7 @@ from steelyard.conformance.contract import (
 )
 from steelyard.conformance.generation import Draw
 from steelyard.conformance.hard_sampling import random_sampling as samples
+from steelyard.conformance.hard_sampling import random_sampling_mutants as wrong
 from steelyard.conformance.hard_sampling.hard_negative_mining import only_the_order_of_losses_counts
 from steelyard.conformance.hard_sampling.mining_inputs import (
     CLASSES,
@@ -191,16 +192,16 @@ MUTANTS = (
     Mutant("stratified/together", "the hardest of both groups together", by_image(_together, _RIGHT)),
     Mutant("stratified/infinity-is-nothing", "infinite losses replaced by 0",
            by_image(_infinity_is_nothing, _RIGHT)),
-    Mutant("stratified/rounded-quota", "the quota of the positives rounded instead of cut", _by_rank(samples.rounded)),
-    Mutant("stratified/decimal-quota", "the quota as decimal arithmetic gives it", _by_rank(samples.decimal_quota)),
-    Mutant("stratified/no-fill-up", "no negatives in the place of missing positives", _by_rank(samples.no_fill_up)),
+    Mutant("stratified/rounded-quota", "the quota of the positives rounded instead of cut", _by_rank(wrong.rounded)),
+    Mutant("stratified/decimal-quota", "the quota as decimal arithmetic gives it", _by_rank(wrong.decimal_quota)),
+    Mutant("stratified/no-fill-up", "no negatives in the place of missing positives", _by_rank(wrong.no_fill_up)),
     Mutant("stratified/positives-fill-up", "positives in the place of missing negatives",
-           _by_rank(samples.positives_fill_up)),
+           _by_rank(wrong.positives_fill_up)),
     Mutant("stratified/ignored-is-background", "ignored candidates taken as negatives",
-           _by_rank(samples.ignored_is_background)),
-    Mutant("stratified/smallest", "the easiest candidates", _by_rank(samples.largest_keys)),
+           _by_rank(wrong.ignored_is_background)),
+    Mutant("stratified/smallest", "the easiest candidates", _by_rank(wrong.largest_keys)),
     Mutant("stratified/no-negatives-without-positives", "no negatives where there is no positive to bound them by",
-           _by_rank(samples.without_negatives_no_bound)),
+           _by_rank(wrong.without_negatives_no_bound)),
     Mutant("stratified/last-of-equals", "of equal losses the last candidate's",
            by_image(lambda losses, labels, **o: tuple(m[::-1] for m in _RIGHT(losses[::-1], labels[::-1], **o)),
                     _RIGHT)),
