@@ -235,7 +235,7 @@ ASSIGNMENT_MUTANTS = (
         overlap=changed(pairwise_iou, plain_iou, plus=1.0)), seen_in="py-faster-rcnn, Detectron"),
     Mutant("assignment/half-arithmetic", "IoUs in float16, where areas overflow and nothing is reached",
            faulty_assignment(
-               overlap=changed(pairwise_iou, plain_iou, own_precision=True)), seen_in="mmdet's bbox_overlaps"),
+               overlap=changed(pairwise_iou, plain_iou, in_half=True)), seen_in="mmdet's bbox_overlaps"),
     Mutant("assignment/objects-lost", "objects beyond the 32nd left out",
            only_first(_ASSIGNMENT, "gt_boxes", _MANY_OBJECTS)),
     Mutant("assignment/candidates-lost", "candidates beyond the 4096th taken for background",

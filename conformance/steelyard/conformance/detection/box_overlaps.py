@@ -52,7 +52,7 @@ def _mutant(prefix: str, fault: str, summary: str, function: Callable[..., Any],
 
 
 def _half_and_clamped(prefix: str, right: Callable[..., Any], overlap: wrong.Overlap, **lists: Any) -> Mutant:  # noqa: ANN401
-    function = wrong.changed(right, overlap, own_precision=True, **lists)
+    function = wrong.changed(right, overlap, in_half=True, **lists)
     summary = "its arithmetic in float16, where areas overflow to NaN, and areas of at least 1e-6"
     return _mutant(prefix, "half-and-clamped", summary, function, "mmdet's bbox_overlaps")
 

@@ -82,7 +82,7 @@ def changed(
     plus: float = 0.0,
     negative_sides: bool = False,
     negative_gaps: bool = False,
-    own_precision: bool = False,
+    in_half: bool = False,
 ) -> Function:
     """An overlap with the specification's checks and one thing changed."""
 
@@ -90,7 +90,7 @@ def changed(
         if np.size(right(**keywords)) == 0:
             return np.asarray(right(**keywords))
         one, other = (np.asarray(keywords[name]) for name in names)
-        if not own_precision:
+        if not (in_half and one.dtype == np.float16):
             one, other = one.astype(np.float64), other.astype(np.float64)
         one, other = (one, other) if aligned else (one[:, None], other[None, :])
         low, high = np.maximum(one[..., :2], other[..., :2]), np.minimum(one[..., 2:], other[..., 2:])
@@ -149,7 +149,7 @@ def common_mutants(
         Mutant(f"{prefix}/negative-gaps", "two boxes that lie diagonally apart taken for overlapping",
                with_fault(negative_gaps=True)),
         Mutant(f"{prefix}/half-arithmetic", "its arithmetic in float16, where areas overflow",
-               with_fault(own_precision=True)),
+               with_fault(in_half=True)),
         Mutant(f"{prefix}/corner-and-size", "boxes read as corner and size", corner_and_size),
         Mutant(f"{prefix}/in-place", "its boxes overwritten", mistakes.overwriting(right, names[0])),
         Mutant(f"{prefix}/raises-on-empty", "an error where there is no box",
