@@ -54,6 +54,9 @@ from steelyard.impl.detection.non_maximum_suppression import top_k_by_level as t
 from steelyard.impl.detection.proposals import filter_proposals as filter_proposals
 from steelyard.impl.detection.sliding_windows import sliding_windows as sliding_windows
 from steelyard.impl.foreground_balance.ofb_sampling import foreground_balanced_sampling as foreground_balanced_sampling
+from steelyard.impl.foreground_balance.repeat_factor_sampling import image_repeat_factors as image_repeat_factors
+from steelyard.impl.foreground_balance.repeat_factor_sampling import repeat_counts as repeat_counts
+from steelyard.impl.foreground_balance.repeat_factor_sampling import repeated_images as repeated_images
 from steelyard.impl.hard_sampling.bootstrapping import mine_false_positives as mine_false_positives
 from steelyard.impl.hard_sampling.bootstrapping import mine_random_false_positives as mine_random_false_positives
 from steelyard.impl.hard_sampling.hard_negative_mining import hard_negative_mining as hard_negative_mining

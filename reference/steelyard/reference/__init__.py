@@ -75,6 +75,9 @@ from steelyard.reference.foreground_balance.ofb_sampling import (
 from steelyard.reference.foreground_balance.ofb_sampling import (
     foreground_balanced_sampling as foreground_balanced_sampling,
 )
+from steelyard.reference.foreground_balance.repeat_factor_sampling import image_repeat_factors as image_repeat_factors
+from steelyard.reference.foreground_balance.repeat_factor_sampling import repeat_counts as repeat_counts
+from steelyard.reference.foreground_balance.repeat_factor_sampling import repeated_images as repeated_images
 from steelyard.reference.hard_sampling.bootstrapping import bootstrapping as bootstrapping
 from steelyard.reference.hard_sampling.bootstrapping import mine_false_positives as mine_false_positives
 from steelyard.reference.hard_sampling.bootstrapping import mine_random_false_positives as mine_random_false_positives
