@@ -8,15 +8,21 @@ from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
 from mmdet.structures.bbox import bbox2distance, distance2bbox
 from torch import Tensor
 
+from steelyard.conformance.adapters import _mmdet_balanced_sampling as balanced_sampling
 from steelyard.conformance.adapters import _mmdet_detection as detection
 from steelyard.conformance.adapters import _mmdet_sampling as sampling
+from steelyard.conformance.adapters import _mmdet_soft_sampling as soft_sampling
 
 ARRAYS = "torch"
 NAME = "mmdet"
 VERSION = mmdet.__version__
+DIALECTS = soft_sampling.DIALECTS
+DIALECTS = {**balanced_sampling.DIALECTS}
 KNOWN = [
+    *balanced_sampling.KNOWN,
     *detection.KNOWN,
     *sampling.KNOWN,
+    *soft_sampling.KNOWN,
     {
         "technique": "sigmoid_focal_loss",
         "requirement": "FL-7",
@@ -75,6 +81,8 @@ faster_rcnn_anchors = detection.faster_rcnn_anchors
 grid_anchors = detection.grid_anchors
 grid_points = detection.grid_points
 inside_image = detection.inside_image
+instance_balanced_positives = balanced_sampling.instance_balanced_positives
+iou_balanced_negatives = balanced_sampling.iou_balanced_negatives
 max_iou_assignment = detection.max_iou_assignment
 max_iou_matching = detection.max_iou_matching
 pairwise_giou = detection.pairwise_giou
@@ -84,6 +92,11 @@ retinanet_anchors = detection.retinanet_anchors
 random_sampling = sampling.random_sampling
 ssd_confidence_loss = sampling.ssd_confidence_loss
 stratified_hard_example_mining = sampling.stratified_hard_example_mining
+classification_aware_regression_loss = soft_sampling.classification_aware_regression_loss
+ghm_classification_loss = soft_sampling.ghm_classification_loss
+ghm_classification_loss_with_labels = soft_sampling.ghm_classification_loss_with_labels
+ghm_regression_loss = soft_sampling.ghm_regression_loss
+isr_p_weights = soft_sampling.isr_p_weights
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, gamma: float) -> Tensor:

@@ -141,6 +141,17 @@ def hypergeometric(certain: int, drawn_of_rest: int, rest: int, members_of_rest:
     return mass
 
 
+def systematic_keys(keys: Array, groups: Array) -> Array:
+    """Keys of a mutant that draws a random member of each group and its neighbours: right for each, wrong for pairs."""
+    rotated = np.zeros(keys.shape)
+    for number, group in enumerate(np.unique(groups)):
+        members = groups == group
+        size = np.maximum(members.sum(axis=-1, keepdims=True), 1)
+        place, start = np.cumsum(members, axis=-1) - 1, np.floor(keys[..., number : number + 1] * size)
+        rotated = np.where(members, (place + start) % size / size, rotated)
+    return rotated
+
+
 def _or(sizes: list[int]) -> str:
     return " or ".join(map(str, sizes))
 

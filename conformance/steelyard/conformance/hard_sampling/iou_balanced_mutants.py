@@ -11,6 +11,7 @@ import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
 from steelyard.conformance.contract import Array, Mutant
+from steelyard.conformance.hard_sampling.draw_laws import systematic_keys
 from steelyard.reference.hard_sampling import iou_balanced_sampling as oracle
 from steelyard.reference.hard_sampling.keyed_draws import smallest_keys
 
@@ -143,17 +144,14 @@ def own_keys(change: Callable[[Array, Array, Array], tuple[Array, Array]] | None
     def draw(labels: Array, max_iou: Array, num_negatives: Array, **options: Any) -> Any:  # noqa: ANN401
         keys, fill_keys = random.random((2, *np.shape(labels)))
         if change is not None:
-            keys, fill_keys = change(keys, fill_keys, np.asarray(labels))
+            keys, fill_keys = change(keys, fill_keys, np.asarray(max_iou))
         return function(labels, max_iou, num_negatives, keys, fill_keys, **options)
 
     return draw
 
 
-def _rotated(keys: Array, fill_keys: Array, labels: Array) -> tuple[Array, Array]:
-    """A random start and its neighbours: right for each candidate, wrong for pairs."""
-    size = labels.shape[-1]
-    places = np.arange(size) / max(size, 1)
-    return (places + keys[..., :1]) % 1.0, fill_keys
+def _systematic(keys: Array, fill_keys: Array, iou: Array) -> tuple[Array, Array]:
+    return systematic_keys(keys, iou), fill_keys
 
 
 _RIGHT = oracle.iou_balanced_negatives
@@ -199,7 +197,7 @@ MUTANTS = (
     Mutant("iou-balanced/whole-batch", "the images' numbers of negatives drawn from the batch", _whole_batch),
     Mutant("iou-balanced/own-stale-keys", "the rest filled by the keys of the bins", own_keys(
         fill=lambda rest, keys, fill_keys, number: smallest_keys(keys, rest, max(number, 0))), draws_own_keys=True),  # noqa: ARG005
-    Mutant("iou-balanced/systematic", "neighbours drawn together", own_keys(_rotated), draws_own_keys=True),
+    Mutant("iou-balanced/systematic", "neighbours drawn together", own_keys(_systematic), draws_own_keys=True),
     Mutant("iou-balanced/in-place", "its inputs overwritten", mistakes.overwriting(_RIGHT, "labels")),
     Mutant("iou-balanced/unchecked", "no check of its options", mistakes.unchecked(
         _RIGHT, num_bins=lambda v: max(v, 1), floor_fraction=lambda v: min(max(v, 0.0), 1.0))),

@@ -9,6 +9,7 @@ import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
 from steelyard.conformance.contract import Array, Mutant
+from steelyard.conformance.hard_sampling.draw_laws import systematic_keys
 from steelyard.reference.hard_sampling import iou_lower_bound as oracle
 from steelyard.reference.hard_sampling.keyed_draws import smallest_keys
 
@@ -148,21 +149,23 @@ def _first_only(max_iou: Array, classes: Array, keys: Array, **o: Any) -> Masks:
     return oracle.iou_lower_bound_sampling(max_iou, kept, keys, **o)
 
 
-def _own_keys(change: Callable[[Array], Array]) -> Function:
+def _own_keys(change: Callable[[Array, Array], Array]) -> Function:
     """A sampler that draws its own keys; only its distribution can be judged."""
     random = np.random.default_rng(15_040_808)
 
     def draw(max_iou: Array, classes: Array, **o: Any) -> Masks:  # noqa: ANN401
-        keys = np.clip(change(random.random(np.shape(max_iou))), 0.0, 1.0 - 1e-9)
-        return oracle.iou_lower_bound_sampling(max_iou, classes, keys, **o)
+        iou = np.asarray(max_iou, dtype=np.float64)
+        return oracle.iou_lower_bound_sampling(max_iou, classes, change(random.random(iou.shape), iou), **o)
 
     return draw
 
 
-def _rotated(keys: Array) -> Array:
-    """A random start and its neighbours: right for each candidate, wrong for pairs."""
-    size = keys.shape[-1]
-    return (np.arange(size) / max(size, 1) + keys[..., :1]) % 1.0
+def _favouring_the_first(keys: Array, _: Array) -> Array:
+    return np.where(np.arange(keys.shape[-1]) == 0, keys**1.5, keys)
+
+
+def _systematic_negatives(keys: Array, iou: Array) -> Array:
+    return np.where(iou < 0.5, systematic_keys(keys, iou), keys)
 
 
 _RIGHT = oracle.iou_lower_bound_sampling
@@ -186,8 +189,9 @@ SAMPLING_MUTANTS = (
     Mutant("iou-lower-bound/first-candidates-only", "candidates beyond the 16,384th never drawn", _first_only),
     Mutant("iou-lower-bound/whole-batch", "one sample for the whole batch", _whole_batch),
     Mutant("iou-lower-bound/favours-the-first", "a bias towards the first candidate",
-           _own_keys(lambda keys: np.where(np.arange(keys.shape[-1]) == 0, keys**1.5, keys)), draws_own_keys=True),
-    Mutant("iou-lower-bound/systematic", "neighbours drawn together", _own_keys(_rotated), draws_own_keys=True),
+           _own_keys(_favouring_the_first), draws_own_keys=True),
+    Mutant("iou-lower-bound/systematic", "neighbours drawn together as negatives", _own_keys(_systematic_negatives),
+           draws_own_keys=True),
     Mutant("iou-lower-bound/in-place", "its inputs overwritten", mistakes.overwriting(_RIGHT, "classes")),
     Mutant("iou-lower-bound/unchecked", "no check of its options", mistakes.unchecked(
         _RIGHT, num_samples=lambda v: max(v, 1), positive_fraction=lambda v: min(max(v, 0.0), 1.0))),

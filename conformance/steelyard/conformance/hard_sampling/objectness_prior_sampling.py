@@ -37,7 +37,7 @@ from steelyard.conformance.contract import (
     Technique,
 )
 from steelyard.conformance.generation import Draw
-from steelyard.conformance.hard_sampling.draw_laws import counts, frequencies, independent_pools
+from steelyard.conformance.hard_sampling.draw_laws import counts, frequencies, independent_pools, systematic_keys
 from steelyard.conformance.hard_sampling.limit_search_space import CLASSES, draw_candidates, reversed_candidates
 from steelyard.conformance.hard_sampling.real_proposals import (
     REAL_CLASSES,
@@ -196,20 +196,19 @@ def _first_only(labels: Array, objectness: Array, keys: Array, **o: Any) -> Mask
     return oracle.objectness_prior_sampling(kept, objectness, keys, **o)
 
 
-def _own_keys(change: Callable[[Array], Array]) -> Function:
+def _own_keys(change: Callable[[Array, Array], Array]) -> Function:
     """A sampler that draws its own keys; only its distribution can be judged."""
     random = np.random.default_rng(17_070_169)
 
     def draw(labels: Array, objectness: Array, **o: Any) -> Masks:  # noqa: ANN401
-        return oracle.objectness_prior_sampling(labels, objectness, change(random.random(np.shape(labels))), **o)
+        groups = np.asarray(labels) + np.asarray(objectness, dtype=np.float64)
+        return oracle.objectness_prior_sampling(labels, objectness, change(random.random(groups.shape), groups), **o)
 
     return draw
 
 
-def _rotated(keys: Array) -> Array:
-    """A random start and its neighbours: right for each candidate, wrong for pairs."""
-    size = keys.shape[-1]
-    return (np.arange(size) / max(size, 1) + keys[..., :1]) % 1.0
+def _favouring_the_last(keys: Array, _: Array) -> Array:
+    return np.where(np.arange(keys.shape[-1]) == keys.shape[-1] - 1, keys**1.5, keys)
 
 
 _RIGHT = oracle.objectness_prior_sampling
@@ -234,9 +233,10 @@ MUTANTS = (
     Mutant("objectness-prior/whole-batch", "one number for the whole batch",
            _reshaped(np.ravel, lambda a, like: a.reshape(np.shape(like))), seen_in="RON's own layers"),
     Mutant("objectness-prior/first-candidates-only", "candidates beyond the 16,384th never drawn", _first_only),
-    Mutant("objectness-prior/favours-the-last", "a bias towards the last candidate", _own_keys(
-        lambda keys: np.where(np.arange(keys.shape[-1]) == keys.shape[-1] - 1, keys**1.5, keys)), draws_own_keys=True),
-    Mutant("objectness-prior/systematic", "neighbours drawn together", _own_keys(_rotated), draws_own_keys=True),
+    Mutant("objectness-prior/favours-the-last", "a bias towards the last candidate", _own_keys(_favouring_the_last),
+           draws_own_keys=True),
+    Mutant("objectness-prior/systematic", "neighbours drawn together", _own_keys(systematic_keys),
+           draws_own_keys=True),
     Mutant("objectness-prior/in-place", "its inputs overwritten", mistakes.overwriting(_RIGHT, "labels")),
     Mutant("objectness-prior/unchecked", "no check of its options", mistakes.unchecked(
         _RIGHT, threshold=lambda v: min(max(v, 0.0), 1.0), positive_fraction=lambda v: v or 1.0)),
