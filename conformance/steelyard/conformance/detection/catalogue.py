@@ -38,6 +38,10 @@ from steelyard.conformance.detection.diversity_indices import (
     NORMALISED_ENTROPY,
     PERPLEXITY,
 )
+from steelyard.conformance.detection.grouping import (
+    GROUP_CORNERS,
+    GROUP_EXTREMES,
+)
 from steelyard.conformance.detection.heat_maps import (
     AGGREGATE_EDGES,
     HEAT_MAP_PEAKS,
@@ -102,4 +106,6 @@ CONTRACTS: tuple[Technique, ...] = (
     AGGREGATE_EDGES,
     CORNER_RADIUS,
     CORNER_HEAT_MAP,
+    GROUP_CORNERS,
+    GROUP_EXTREMES,
 )
