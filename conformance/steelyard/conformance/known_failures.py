@@ -116,21 +116,24 @@ def write_known_failures(path: Path, techniques: Iterable[TechniqueResult]) -> i
 
 
 def apply_known(
-    technique: str, found: RequirementResult, known: Iterable[KnownFailure], version: str
+    technique: str, found: RequirementResult, known: Iterable[KnownFailure], version: str, *, in_full: bool = True
 ) -> RequirementResult:
-    """The result with an expected failure turned into `known`, an expected failure that passed into `fixed`."""
+    """The result with an expected failure turned into `known`, an expected failure that passed into `fixed`.
+
+    What passed in some of its precisions, not `in_full`, may still fail in the others: it is not called fixed.
+    """
     for failure in known:
         if (failure.technique, failure.requirement) == (technique, found.id) and failure.applies_to(version):
             if found.status in (Status.FAIL, Status.ERROR):
                 return replace(found, status=Status.KNOWN, reason=failure.reason, url=failure.url)
-            if found.status in (Status.PASS, Status.WARN):
+            if found.status in (Status.PASS, Status.WARN) and in_full:
                 message = f"listed as a known failure ({failure.reason}), but it holds now: take it off the list"
                 return replace(found, status=Status.FIXED, message=message, reason=failure.reason, url=failure.url)
     return found
 
 
 def unmatched(known: Iterable[KnownFailure], techniques: Iterable[TechniqueResult], version: str) -> tuple[str, ...]:
-    """Known failures of techniques that were judged, whose requirement was not."""
+    """Known failures of techniques that were judged, whose requirement the candidate gives nothing to judge for."""
     judged = {(t.id, r.id): r.status for t in techniques for r in t.requirements}
     ran = {technique for technique, _ in judged}
     return tuple(

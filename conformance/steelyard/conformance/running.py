@@ -54,6 +54,16 @@ class Plan:
         ids = (requirement.id for requirement in technique(technique_id).requirements)
         return self.requirements is None or not self.requirements.isdisjoint(ids)
 
+    def precisions(self, requirement: Requirement, offered: Sequence[str]) -> tuple[str, ...]:
+        """In which of the candidate's precisions a requirement is judged."""
+        chosen = offered if self.dtypes is None else self.dtypes
+        return tuple(dtype for dtype in requirement.dtypes if dtype in offered and dtype in chosen)
+
+    def includes(self, failure: KnownFailure, offered: Sequence[str]) -> bool:
+        """Whether the choice of precisions leaves anything of an expected failure's requirement to be judged."""
+        requirement = technique(failure.technique).requirement(failure.requirement)
+        return self.dtypes is None or bool(self.precisions(requirement, offered))
+
 
 @dataclass
 class Listener:
@@ -95,6 +105,7 @@ def run(
     results: list[TechniqueResult] = []
     wanted = plan.techniques or tuple(id_ for id_ in TECHNIQUES if id_ in description.functions and plan.asks(id_))
 
+    expected = [failure for failure in known if plan.includes(failure, description.dtypes)]
     settings = _settings(target, plan, known)
 
     def result(*unfinished: TechniqueResult, complete: bool = False) -> Result:
@@ -102,7 +113,7 @@ def run(
         return Result(
             target=description.name, version=description.version, arrays=description.arrays, profile=plan.profile,
             seed=plan.seed, device=plan.device, techniques=(*results, *unfinished), complete=complete,
-            unmatched=unmatched(known, judged, description.version) if plan.requirements is None else (),
+            unmatched=unmatched(expected, judged, description.version) if plan.requirements is None else (),
             duration_s=time.monotonic() - started, settings=settings,
         )  # fmt: skip
 
@@ -162,7 +173,8 @@ class _Technique:
         self._dialect = self._find_dialect()
         for requirement in self._chosen:
             found = self._judge(requirement)
-            found = apply_known(contract.id, found, self._known, self._candidate.description.version)
+            version, narrowed = self._candidate.description.version, self._left_out(requirement)
+            found = apply_known(contract.id, found, self._known, version, in_full=not narrowed)
             self._results.append(found)
             self._listener.on_requirement(contract, found)
             yield found
@@ -259,6 +271,8 @@ class _Technique:
     def _not_applicable(self, requirement: Requirement) -> str:
         signature = self._candidate.description.functions[self._contract.id]
         if not self._dtypes(requirement):
+            if left_out := self._left_out(requirement):
+                return f"not run: it is judged in {' or '.join(left_out)}, which was not chosen"
             return f"the candidate does not work in {' or '.join(requirement.dtypes)}"
         lacking = [name for name in requirement.options if name not in signature.options]
         if lacking and not signature.problem:
@@ -270,8 +284,12 @@ class _Technique:
         return ""
 
     def _dtypes(self, requirement: Requirement) -> tuple[str, ...]:
-        offered = self._plan.dtypes or self._candidate.description.dtypes
-        return tuple(d for d in requirement.dtypes if d in offered and d in self._candidate.description.dtypes)
+        return self._plan.precisions(requirement, self._candidate.description.dtypes)
+
+    def _left_out(self, requirement: Requirement) -> tuple[str, ...]:
+        """Precisions of the candidate in which the requirement would be judged, had they been chosen."""
+        offered, judged = self._candidate.description.dtypes, self._dtypes(requirement)
+        return tuple(dtype for dtype in requirement.dtypes if dtype in offered and dtype not in judged)
 
     def _search(self, requirement: Requirement, bench: Bench, search: _Search) -> Exception | None:
         """The failure on the smallest failing input that was found, or None."""
