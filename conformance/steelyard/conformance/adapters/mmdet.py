@@ -16,8 +16,7 @@ from steelyard.conformance.adapters import _mmdet_soft_sampling as soft_sampling
 ARRAYS = "torch"
 NAME = "mmdet"
 VERSION = mmdet.__version__
-DIALECTS = soft_sampling.DIALECTS
-DIALECTS = {**balanced_sampling.DIALECTS}
+DIALECTS = {**balanced_sampling.DIALECTS, **soft_sampling.DIALECTS}
 KNOWN = [
     *balanced_sampling.KNOWN,
     *detection.KNOWN,

@@ -273,6 +273,7 @@ IOU_RANGE_LABELS = Technique(
     requirements=(
         Requirement("IRL-1", Level.MUST, Kind.VALUE, "The IoU decides: foreground, background, or ignored.",
                     "section 2.3", value, candidates, scenes=(real_labels,),
+                    no_mutant="IRL-2 has every region too, at its ends",
                     reaches={"in a gap": lambda c: option(c, "background_high") < option(c, "foreground_iou"),
                              "to be ignored": lambda c: bool((c.arguments["classes"] == -1).any())}),
         Requirement("IRL-2", Level.MUST, Kind.TIES, "The lower end belongs to the range, the upper one does not.",
