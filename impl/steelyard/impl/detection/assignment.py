@@ -56,19 +56,22 @@ def max_iou_matching(
     """Match candidates to objects by their IoUs.
 
     Shapes: `iou` float (..., M, N), `gt_mask` bool (..., M), `candidate_mask` bool (..., N) -> (..., N) each.
+    Memory: as `max_iou_assignment`, besides `iou` itself.
     Specification: `steelyard.reference.detection.assignment.max_iou_matching`.
     """
     float_tensor("iou", iou)
     if iou.ndim < 2:
         raise ValueError(f"iou: expected shape (..., M, N), got {tuple(iou.shape)}")
     _check_rule(foreground_iou, background_iou, low_quality, minimum_low_quality_iou)
-    overlap = iou.to(compute_dtype(iou))
     batch, (objects, candidates) = iou.shape[:-2], iou.shape[-2:]
     is_object = _mask("gt_mask", gt_mask, (*batch, objects), iou.device)
     in_play = _mask("candidate_mask", candidate_mask, (*batch, candidates), iou.device)
-    overlap = torch.where(is_object.unsqueeze(-1) & in_play.unsqueeze(-2), overlap, -1.0)
-    best = _nothing_yet(in_play, overlap.dtype)
-    best = _with_more_objects(best, overlap, 0, low_quality, minimum_low_quality_iou)
+    best = _nothing_yet(in_play, compute_dtype(iou))
+    for start in range(0, objects, OBJECTS_AT_A_TIME):
+        few = slice(start, start + OBJECTS_AT_A_TIME)
+        takes_part = is_object[..., few].unsqueeze(-1) & in_play.unsqueeze(-2)
+        overlap = torch.where(takes_part, iou[..., few, :].to(compute_dtype(iou)), -1.0)
+        best = _with_more_objects(best, overlap, start, low_quality, minimum_low_quality_iou)
     return _matching(best, is_object.any(-1), in_play, foreground_iou, background_iou, low_quality)
 
 
@@ -91,6 +94,7 @@ def max_iou_assignment(  # noqa: PLR0913 - the thresholds and switches of the ru
     Shapes: `boxes` float (..., N, 4) or (N, 4) for all images, `gt_boxes` float (..., M, 4), `gt_labels` int (..., M)
     with -1 for padding, `candidate_mask` bool (..., N), `ignore_regions` float (..., R, 4) with empty boxes for
     padding -> (..., N) each.
+    Memory: at most 7 x 8 floats a candidate at one time, however many objects there are (test_impl_assignment).
     Specification: `steelyard.reference.detection.assignment.max_iou_assignment`.
     """
     gt, candidate = box_pairs(gt_boxes, boxes)

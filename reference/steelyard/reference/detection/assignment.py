@@ -204,7 +204,8 @@ def max_iou_assignment(  # noqa: PLR0913 - the thresholds and switches of the ru
 
     Source
     ------
-    As `max_iou_matching`; step 5 is mmdet's `ignore_iof_thr`. Rulings: as there; background is class C.
+    As `max_iou_matching`; step 5 after mmdet's `ignore_iof_thr`. Rulings: as there; background is class C; an ignored
+    candidate remains the best one of its object (mmdet takes it out before step 2); a threshold of 0 is a threshold.
 
     Examples
     --------
