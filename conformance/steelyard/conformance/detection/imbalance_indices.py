@@ -7,6 +7,7 @@ Oksuz et al., "Imbalance Problems in Object Detection: A Review", TPAMI 2021 (ar
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -353,7 +354,8 @@ def _bounded_by_both(inputs: CountInputs) -> Requirement:
         highest = np.minimum(np.maximum(case.arguments["counts"], 1.0), 1.0 / (1.0 - option(case, "beta")))
         bench.expect(bool((found <= highest * (1.0 + 1e-3)).all()), "an effective number above min(n, 1/(1-b))", case)
 
-    return law(Kind.BOUND, "E is at most the count, for counts >= 1, and at most 1 / (1 - beta).", check, inputs, "EN")
+    text = "E is at most the count, for counts >= 1, and at most 1 / (1 - beta)."
+    return replace(law(Kind.BOUND, text, check, inputs, "EN"), id="EN-6")
 
 
 def _of_beta(change: Callable[[Array, float], Array]) -> Function:
