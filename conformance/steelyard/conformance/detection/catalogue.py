@@ -29,6 +29,9 @@ from steelyard.conformance.detection.corner_targets import (
     CORNER_HEAT_MAP,
     CORNER_RADIUS,
 )
+from steelyard.conformance.detection.dense_candidates import (
+    DENSE_CANDIDATES,
+)
 from steelyard.conformance.detection.diversity_indices import (
     DIVERGENCE_FROM_UNIFORM,
     EFFECTIVE_SAMPLE_SIZE,
@@ -108,4 +111,5 @@ CONTRACTS: tuple[Technique, ...] = (
     CORNER_HEAT_MAP,
     GROUP_CORNERS,
     GROUP_EXTREMES,
+    DENSE_CANDIDATES,
 )

@@ -116,6 +116,8 @@ def groups_are_of_one_class(bench: Bench, case: Case) -> None:
     bench.expect(bool((classes[:number] >= 0).all()), "padding before a group", case)
     bench.expect(len({tuple(row) for row in members[:number].tolist()}) == number, "a group twice", case)
     bench.expect(bool((np.diff(scores[:number]) <= 0).all()), "scores that rise", case)
+    there = (members[:number] >= 0) & (members[:number] < case.arguments["scores"].shape[1])
+    bench.expect(bool(there.all()), "a member that is not there", case)
     bench.expect(bool((boxes[:, 2:] >= boxes[:, :2]).all()), "a box with a negative side", case)
     for kind, row in enumerate(case.arguments["classes"]):
         of_members = row[members[:number, kind]]

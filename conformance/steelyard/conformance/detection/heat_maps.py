@@ -90,6 +90,9 @@ def _none_is_higher(bench: Bench, case: Case) -> None:
     scores, classes, points = bench.evaluate(case).outputs
     heat, reach = case.arguments["heat"], int(option(case, "kernel")) // 2
     found = [(c, *xy) for c, xy in zip(classes.tolist(), points.tolist(), strict=True) if c >= 0]
+    sizes = heat.shape[0], heat.shape[2], heat.shape[1]
+    there = all(0 <= i < size for cell in found for i, size in zip(cell, sizes, strict=True))
+    bench.expect(there, "a class or a point that is not on the maps", case)
     for score, (c, x, y) in zip(scores.tolist(), found, strict=False):
         window = heat[c, max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
         bench.expect(score == heat[c, y, x], f"score {score} at class {c}, x {x}, y {y}, not its cell's", case)

@@ -136,6 +136,7 @@ def few_apart_and_inside(bench: Bench, case: Case) -> None:
     number = len(chosen)
     bench.expect(bool((indices[:number] >= 0).all()), "padding before a proposal", case)
     bench.expect(len(set(chosen.tolist())) == number, "a candidate twice", case)
+    bench.expect(bool((chosen < len(case.arguments["boxes"])).all()), "a candidate that is not there", case)
     own = clip_boxes(case.arguments["boxes"], case.arguments["image_size"])[chosen]
     bench.expect(bool((boxes[:number] == own).all()), "a row that is not its candidate's clipped box", case)
     bench.expect(not boxes[number:].any() and not scores[number:].any(), "padding that is not 0", case)

@@ -2,6 +2,7 @@
 
 Boxes are eight pixels wide and high and stand whole pixels apart, so that an intersection is a product of two whole
 numbers up to 8, and no IoU comes near 0.7, 0.65, 0.5 or 0.4 (that would need one of 896/17, 1664/33, 128/3 or 256/7).
+Cut to an image they may reach one: a quotient of two small whole numbers, which every format rounds as the threshold.
 """
 
 from __future__ import annotations
