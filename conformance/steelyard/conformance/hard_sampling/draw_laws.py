@@ -147,7 +147,8 @@ def systematic_keys(keys: Array, groups: Array) -> Array:
     for number, group in enumerate(np.unique(groups)):
         members = groups == group
         size = np.maximum(members.sum(axis=-1, keepdims=True), 1)
-        place, start = np.cumsum(members, axis=-1) - 1, np.floor(keys[..., number : number + 1] * size)
+        own = number % keys.shape[-1]
+        place, start = np.cumsum(members, axis=-1) - 1, np.floor(keys[..., own : own + 1] * size)
         rotated = np.where(members, (place + start) % size / size, rotated)
     return rotated
 
