@@ -7,6 +7,7 @@ import pytest
 
 from steelyard.reference import (
     SpecError,
+    hard_negative_mining,
     objectness_filter,
     objectness_filter_scores,
     objectness_prior_sampling,
@@ -53,6 +54,16 @@ def test_scores_at_test_time_sum_to_one():
     masked = objectness_filter_scores(scores, [0.0099, 0.01])
 
     np.testing.assert_array_equal(masked, [[0.0, 0.0, 1.0], [0.9, 0.05, 0.05]])
+
+
+def test_refinedet_mines_what_is_left():
+    """Two positives, so six negatives of the five that are left: the sixth was too easy for the first predictor."""
+    labels = objectness_filter(LABELS, OBJECTNESS, num_classes=2)
+
+    sample = hard_negative_mining(np.arange(8.0), labels, num_classes=2)
+
+    assert np.flatnonzero(sample.positive).tolist() == [0, 4]
+    assert np.flatnonzero(sample.negative).tolist() == [1, 3, 5, 6, 7]
 
 
 def test_worked_sample():
