@@ -169,6 +169,11 @@ def image_with_rule(draw: Draw) -> Case:
     return _visible(_image(draw, "keep"))
 
 
+def image_with_minimum(draw: Draw) -> Case:
+    """With it, sometimes only for objects whose best IoU is a quarter or a half at least."""
+    return image_with_rule(draw).with_options(minimum_low_quality_iou=draw.choice((0.0, 0.25, 0.5)))
+
+
 def image_with_points(draw: Draw) -> Case:
     """Objects without area, and far from every candidate."""
     case = _image(draw, "keep")

@@ -209,6 +209,7 @@ ASSIGNMENT_MUTANTS = (
     _assignment("first-candidate", "the first of several equally good candidates alone",
                 seen_in="Mask_RCNN before its pull request 1286"),
     _assignment("no-low-quality", "the low-quality rule left out"),
+    _assignment("minimum-ignored", "no least IoU for the low-quality rule"),
     _assignment("background-last", "candidates below the lower threshold made background after the low-quality rule",
                 seen_in="Detectron's RetinaNet"),
     _assignment("foreground-above", "foreground only above the threshold"),
