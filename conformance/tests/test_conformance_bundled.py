@@ -12,6 +12,7 @@ from steelyard.conformance.bundled import bundled_adapters
 from steelyard.conformance.command_line import app
 from steelyard.conformance.loading import BUNDLED
 from steelyard.conformance.registry import TECHNIQUES
+from steelyard.conformance.schemas import violation
 
 RIGHT = "from steelyard.reference import prior_probability_bias\n"
 WRONG = (
@@ -55,6 +56,7 @@ def test_the_table_and_its_json():
     """The same adapters in both."""
     table, document = run("adapters"), json.loads(run("adapters", "--json", "-").stdout)
 
+    assert violation(document, "adapters") == ""
     assert [row["name"] for row in document] == sorted(file.stem for file in BUNDLED.glob("*.py"))
     for row in document:
         assert row["name"] in table.stdout

@@ -16,6 +16,7 @@ from steelyard.conformance.census.annotation_files import AnnotationFileError, A
 from steelyard.conformance.census.counting import DESIGNS, changed, count_image
 from steelyard.conformance.command_line import app
 from steelyard.conformance.doors import UsageError
+from steelyard.conformance.schemas import violation
 from steelyard.reference import (
     add_census,
     empty_census,
@@ -59,7 +60,9 @@ def counted(write):
     def counted(document, *options):
         found = run(write(document), "--json", "-", "--short-side", "64", "--long-side", "64", *options)
         assert found.exit_code == 0, found.output
-        return json.loads(found.stdout), found.stderr
+        census = json.loads(found.stdout)
+        assert violation(census, "census") == ""
+        return census, found.stderr
 
     return counted
 
@@ -70,6 +73,8 @@ def test_real_annotations_give_the_published_totals(tmp_path):
 
     assert found.exit_code == 0, found.output
     census = json.loads((tmp_path / "census.json").read_text())
+    assert violation(census, "census") == ""
+    assert violation({**census, "complete": "yes"}, "census") == "$.complete: 'yes' is not of type 'boolean'"
     assert [census[k] for k in ("background", "ignored", "foreground")] == [34_582_779, 81_534, 41_739]
     assert (census["images"], census["objects"], census["crowds_left_out"]) == (203, 1_913, 22)
     assert sum(row["foreground"] for row in census["classes"]) == census["foreground"]

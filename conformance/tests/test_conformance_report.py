@@ -14,6 +14,10 @@ from steelyard.conformance.registry import TECHNIQUES
 from steelyard.conformance.results import RequirementResult, Result, Status, TechniqueResult, Verdict
 
 FOCAL, SAMPLING = TECHNIQUES["sigmoid_focal_loss"], TECHNIQUES["random_sampling"]
+SETTINGS = {
+    "target": "mine.py", "source": None, "as": None, "map": {}, "set": {}, "dtypes": None, "requirements": None,
+    "known": [],
+}  # fmt: skip
 NASTY = 'worst at [0]: got </script><script>alert(1)</script> & "nan"'
 
 
@@ -30,7 +34,7 @@ def judged(contract, **statuses):
 def results(tmp_path, monkeypatch):
     """Files of two candidates: one is right, one fails FL-7 with a case beside it."""
     monkeypatch.chdir(tmp_path)
-    good = Result("good", "1.0", "numpy", "quick", 0, "cpu", (judged(FOCAL), judged(SAMPLING)))
+    good = Result("good", "1.0", "numpy", "quick", 0, "cpu", (judged(FOCAL), judged(SAMPLING)), settings=SETTINGS)
     bad = judged(FOCAL, **{"FL-7": Status.FAIL})
     requirements = [
         replace(r, message=NASTY, explanation="no known mistake matches", case="cases/one.json")
@@ -38,7 +42,9 @@ def results(tmp_path, monkeypatch):
         else r
         for r in bad.requirements
     ]
-    bad = Result("bad", "2.0", "torch", "quick", 0, "cpu", (replace(bad, requirements=tuple(requirements)),))
+    bad = Result(
+        "bad", "2.0", "torch", "quick", 0, "cpu", (replace(bad, requirements=tuple(requirements)),), settings=SETTINGS
+    )
     (tmp_path / "cases").mkdir()
     (tmp_path / "cases" / "one.py").write_text("print('the script')\n", encoding="utf-8")
     for result in (good, bad):
@@ -80,7 +86,7 @@ def test_what_is_not_a_result_is_refused(results):
     for name, reason in (
         ("list.json", "expected a result of `steelyard check --json`"),
         ("torn.json", "not JSON"),
-        ("lacking.json", "not a result of this version: KeyError"),
+        ("lacking.json", "not a result of this version: $: 'steelyard' is a required property"),
         ("absent.json", "No such file"),
         ("strange.json", "technique 'phlogiston'"),
     ):

@@ -12,6 +12,7 @@ from steelyard.conformance.candidates import LoadError
 from steelyard.conformance.contract import Technique
 from steelyard.conformance.registry import TECHNIQUES
 from steelyard.conformance.results import SCHEMA, RequirementResult, Result, TechniqueResult, result_from_json
+from steelyard.conformance.schemas import violation
 
 
 def read_results(files: Iterable[Path]) -> list[tuple[Path, Result]]:
@@ -29,10 +30,10 @@ def _read(file: Path) -> Result:
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         found = document.get("schema") if isinstance(document, dict) else type(document).__name__
         raise LoadError(f"{file}: expected a result of `steelyard check --json` ({SCHEMA}), found {found!r}")
-    try:
-        return result_from_json(document)
-    except (KeyError, TypeError, ValueError) as error:
-        raise LoadError(f"{file}: not a result of this version: {type(error).__name__}: {error}") from error
+    wrong = violation(document, "result")
+    if wrong:
+        raise LoadError(f"{file}: not a result of this version: {wrong}")
+    return result_from_json(document)
 
 
 def matrix(results: Sequence[tuple[Path, Result]]) -> dict[str, Any]:
