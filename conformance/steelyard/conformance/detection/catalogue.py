@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from steelyard.conformance.contract import Technique
+from steelyard.conformance.detection.anchor_census import (
+    RESIZED_IMAGE_SIZE,
+    RETINANET_ANCHOR_CENSUS,
+)
 from steelyard.conformance.detection.anchor_designs import FASTER_RCNN_ANCHORS, RETINANET_ANCHORS
 from steelyard.conformance.detection.anchors import CELL_ANCHORS, GRID_ANCHORS, GRID_POINTS, INSIDE_IMAGE
 from steelyard.conformance.detection.assignment import MAX_IOU_ASSIGNMENT, MAX_IOU_MATCHING
@@ -112,4 +116,6 @@ CONTRACTS: tuple[Technique, ...] = (
     GROUP_CORNERS,
     GROUP_EXTREMES,
     DENSE_CANDIDATES,
+    RESIZED_IMAGE_SIZE,
+    RETINANET_ANCHOR_CENSUS,
 )
