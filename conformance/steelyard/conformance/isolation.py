@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ from steelyard.conformance.candidates import (
 )
 from steelyard.conformance.contract import Case
 from steelyard.conformance.loading import Target
+from steelyard.conformance.messages import receive, send
 
 _LOOK = 0.1  # seconds between two looks at a silent worker
 _GOODBYE = 5.0  # seconds that a worker may take to end after it has hung up
@@ -97,8 +99,10 @@ class IsolatedCandidate:
                 pass_fds=[theirs.fileno()], start_new_session=True,
             )  # fmt: skip
         self._connection = Connection(ours.detach())
+        self._ready = select.poll()
+        self._ready.register(self._connection.fileno(), select.POLLIN)
         try:
-            self._connection.send((self._target, self._device, self._limits.memory_bytes))
+            send(self._connection, (self._target, self._device, self._limits.memory_bytes))
             message = self._receive(self._limits.load_seconds)
         except (CandidateLost, ConnectionError) as error:
             self._stop()
@@ -118,7 +122,7 @@ class IsolatedCandidate:
                 raise CandidateLost(f"did not load again: {error}") from error
         assert self._connection is not None
         try:
-            self._connection.send(request)
+            send(self._connection, request)
             kind, payload = self._receive(self._limits.call_seconds)
         except CandidateLost:
             self._stop()
@@ -133,12 +137,12 @@ class IsolatedCandidate:
         assert self._connection is not None
         deadline = time.monotonic() + seconds
         try:
-            while not self._connection.poll(_LOOK):
+            while not self._ready.poll(_LOOK * 1000):
                 if os.fstat(self._output.fileno()).st_size > self._limits.output_bytes:
                     raise CandidateLost(f"printed more than {self._limits.output_bytes // 2**20} MiB")
                 if time.monotonic() > deadline:
                     raise CandidateLost(f"did not answer within {seconds:g} s")
-            message: tuple[Any, ...] = self._connection.recv()
+            message = receive(self._connection)
         except EOFError as error:
             raise CandidateLost(self._how_it_ended()) from error
         return message

@@ -15,6 +15,7 @@ from typing import Any
 
 from steelyard.conformance.candidates import CandidateError, LoadError, NoGradientError
 from steelyard.conformance.host import Host
+from steelyard.conformance.messages import receive, send
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -23,18 +24,18 @@ def main() -> None:
     """Load the target named in the first message, then answer until the parent hangs up."""
     _die_with_the_parent()
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
-    target, device, memory_limit = connection.recv()
+    target, device, memory_limit = receive(connection)
     _limit_memory(memory_limit)
     try:
         host = Host(target, device=device)
         _use_one_thread()
     except LoadError as error:
-        connection.send(("load error", str(error)))
+        send(connection, ("load error", str(error)))
         return
-    connection.send(("loaded", host.description, host.differentiates))
+    send(connection, ("loaded", host.description, host.differentiates))
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            connection.send(_reply(host, connection.recv()))
+            send(connection, _reply(host, receive(connection)))
 
 
 def _reply(host: Host, request: tuple[Any, ...]) -> tuple[Any, ...]:
