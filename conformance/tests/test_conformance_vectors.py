@@ -408,6 +408,7 @@ def test_no_answer_does_not_conform(vectors, steelyard, tmp_path, entries):
         ),
         ('{"case": "sigmoid_focal_loss-0000"}\n' * 2, "line 2: sigmoid_focal_loss-0000 is answered twice, before in"),
         ('{"case": ', "line 1: not JSON"),
+        ('{"case": ' + "1" * 5000 + "}", "line 1: not JSON"),
         ("[1]", 'entry 1: expected an object such as {"case"'),
         ('{"case": "sigmoid_focal_loss-0000", "loss": [1]}', "line 1: unknown field 'loss'"),
         (
@@ -422,6 +423,7 @@ def test_no_answer_does_not_conform(vectors, steelyard, tmp_path, entries):
         "unknown case",
         "twice",
         "not JSON",
+        "long number",
         "no object",
         "unknown field",
         "no arrays",

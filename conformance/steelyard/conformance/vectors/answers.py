@@ -107,7 +107,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
 def _json(place: str, text: str) -> Any:  # noqa: ANN401
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a plain ValueError
         raise LoadError(f"{place}: not JSON: {error}") from error
 
 

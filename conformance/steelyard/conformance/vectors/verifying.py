@@ -76,7 +76,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; `steelyard vectors write` makes such a directory") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: not JSON: {error}") from error
     if problem := violation(manifest, "vectors"):
         raise UsageError(f"{path}: not a manifest of vectors: {problem}")

@@ -37,7 +37,7 @@ from steelyard.conformance.version import __version__
 SCHEMA = "steelyard-vectors-1"
 MANIFEST = "manifest.json"
 CASES = 200
-BYTES_A_CASE = 250
+BYTES_A_CASE = 220
 OUTPUTS = "outputs"
 """What a requirement of the value covers; one of a gradient covers the argument's name."""
 
