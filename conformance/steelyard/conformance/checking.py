@@ -340,6 +340,15 @@ def bad_shape(argument: str) -> BadInput:
     return BadInput(f"{argument} longer than the other arguments", spoil)
 
 
+def without_axes(*arguments: str) -> BadInput:
+    """Single numbers where arrays with axes belong."""
+
+    def spoil(case: Case) -> Case:
+        return case.with_arguments(**{name: np.zeros((), case.arguments[name].dtype) for name in arguments})
+
+    return BadInput(f"{' and '.join(arguments)} without axes", spoil)
+
+
 def refuses(*bad_inputs: BadInput) -> Check:
     """Each bad input raises an error instead of giving an answer."""
 

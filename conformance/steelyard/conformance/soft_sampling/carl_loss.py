@@ -23,6 +23,7 @@ from steelyard.conformance.checking import (
     refuses,
     same_as,
     value,
+    without_axes,
 )
 from steelyard.conformance.contract import (
     Argument,
@@ -535,7 +536,8 @@ CLASSIFICATION_AWARE_REGRESSION_WEIGHTS = Technique(
         Requirement("CW-10", Level.MUST, Kind.PURITY, "The inputs are not written to, and equal calls agree.",
                     "house rule", purity, shares, dtypes=FULL, examples=0.3),
         Requirement("CW-11", Level.SHOULD, Kind.ERROR, "Logits of another length than the labels' are refused.",
-                    "house rule", refuses(bad_shape("logits")), shares, dtypes=FULL, examples=0.2),
+                    "house rule", refuses(bad_shape("logits"), without_axes("logits")), shares, dtypes=FULL,
+                    examples=0.2),
         Requirement("CW-12", Level.MAY, Kind.ERROR, "A negative k and a b outside [0, 1] are refused.", "house rule",
                     refuses(bad_option("k", -1.0), bad_option("b", 1.5)), shares, dtypes=FULL, examples=0.2),
     ),
@@ -600,7 +602,8 @@ CLASSIFICATION_AWARE_REGRESSION_LOSS = Technique(
         Requirement("CL-13", Level.MUST, Kind.PURITY, "The inputs are not written to, and equal calls agree.",
                     "house rule", purity, ordinary, dtypes=FULL, examples=0.3),
         Requirement("CL-14", Level.SHOULD, Kind.ERROR, "Logits of another length than the labels' are refused.",
-                    "house rule", refuses(bad_shape("logits")), ordinary, dtypes=FULL, examples=0.2),
+                    "house rule", refuses(bad_shape("logits"), bad_shape("regression_losses")), ordinary, dtypes=FULL,
+                    examples=0.2),
         Requirement("CL-15", Level.MAY, Kind.ERROR, "A negative k and a b outside [0, 1] are refused.", "house rule",
                     refuses(bad_option("k", -1.0), bad_option("b", 1.5)), ordinary, dtypes=FULL, examples=0.2),
     ),

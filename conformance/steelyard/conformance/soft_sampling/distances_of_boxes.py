@@ -23,6 +23,7 @@ from steelyard.conformance.checking import (
     refuses,
     same_as,
     value,
+    without_axes,
 )
 from steelyard.conformance.contract import (
     Argument,
@@ -272,7 +273,7 @@ DISTANCES_FROM_BOXES = Technique(
                     "The inputs are not written to, and equal calls give equal bits.", "house rule", purity, inside,
                     dtypes=FULL, examples=0.3),
         Requirement("DFB-11", Level.SHOULD, Kind.ERROR, "Boxes that do not fit the points are refused.", "house rule",
-                    refuses(bad_shape("boxes")), inside, dtypes=FULL, examples=0.2),
+                    refuses(bad_shape("boxes"), without_axes("boxes")), inside, dtypes=FULL, examples=0.2),
         Requirement("DFB-12", Level.MAY, Kind.ERROR, "A single bin and a margin outside [0, n] are refused.",
                     "house rule",
                     refuses(bad_option("num_bins", 1), bad_option("margin", -0.5), bad_option("margin", 100.0)),

@@ -25,6 +25,7 @@ from steelyard.conformance.checking import (
     refuses,
     same_as,
     value,
+    without_axes,
 )
 from steelyard.conformance.contract import (
     Argument,
@@ -522,7 +523,8 @@ SIGMOID_FOCAL_LOSS_WITH_LABELS = replace(
                     "The inputs are not written to, and equal calls give equal bits.", "house rule", purity,
                     labelled_some_ignored, dtypes=FULL, examples=0.3),
         Requirement("FLL-15", Level.SHOULD, Kind.ERROR, "Labels that do not fit the logits are refused.", "house rule",
-                    refuses(bad_shape("labels")), labelled, dtypes=FULL, examples=0.2),
+                    refuses(bad_shape("labels"), without_axes("logits", "labels")), labelled, dtypes=FULL,
+                    examples=0.2),
         Requirement("FLL-16", Level.MAY, Kind.ERROR, "A negative gamma and an alpha outside [0, 1] are refused.",
                     "house rule", refuses(bad_option("gamma", -1.0), bad_option("alpha", 1.5)), labelled, dtypes=FULL,
                     examples=0.2),

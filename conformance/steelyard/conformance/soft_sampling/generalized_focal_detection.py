@@ -21,6 +21,7 @@ from steelyard.conformance.checking import (
     refuses,
     same_as,
     value,
+    without_axes,
 )
 from steelyard.conformance.contract import (
     Argument,
@@ -426,7 +427,8 @@ GENERALIZED_FOCAL_DETECTION_LOSS = Technique(
                     "The inputs are not written to, and equal calls give equal bits.", "house rule", purity, ordinary,
                     dtypes=FULL, examples=0.3),
         Requirement("GFD-21", Level.SHOULD, Kind.ERROR, "Labels that do not fit the logits are refused.",
-                    "house rule", refuses(bad_shape("labels")), ordinary, dtypes=FULL, examples=0.2),
+                    "house rule", refuses(bad_shape("labels"), without_axes("class_logits"),
+                                          without_axes("distance_logits")), ordinary, dtypes=FULL, examples=0.2),
         Requirement("GFD-22", Level.MAY, Kind.ERROR, "Negative options and an unknown name are refused.",
                     "house rule",
                     refuses(bad_option("beta", -1.0), bad_option("giou_weight", -1.0),

@@ -24,6 +24,7 @@ from steelyard.conformance.checking import (
     refuses,
     same_as,
     value,
+    without_axes,
 )
 from steelyard.conformance.contract import (
     Argument,
@@ -447,7 +448,7 @@ GENERALIZED_FOCAL_LOSS = Technique(
                     "The inputs are not written to, and equal calls give equal bits.", "house rule", purity, ordinary,
                     dtypes=FULL, examples=0.3),
         Requirement("GFL-21", Level.SHOULD, Kind.ERROR, "Targets of another shape are refused.", "house rule",
-                    refuses(bad_shape("targets")), ordinary, dtypes=FULL, examples=0.2),
+                    refuses(bad_shape("targets"), without_axes("probabilities")), ordinary, dtypes=FULL, examples=0.2),
         Requirement("GFL-22", Level.MAY, Kind.ERROR, "A negative beta is refused.", "house rule",
                     refuses(bad_option("beta", -1.0)), ordinary, dtypes=FULL, examples=0.2),
         Requirement("GFL-23", Level.MUST, Kind.GRADIENT,

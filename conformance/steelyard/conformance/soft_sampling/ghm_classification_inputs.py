@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from steelyard.conformance.checking import without_axes
 from steelyard.conformance.contract import (
     Array,
     Case,
@@ -386,6 +387,7 @@ BY_LABELS = Inputs(
     other=labelled_other_bins, scenes=(photograph, labelled_scene),
     half_scenes=(half_labelled_scene, half_labelled_region),
     half_crowds=(half_labelled_crowd,), padding={"logits": 0.0, "labels": -1}, second="labels",
+    misfits=(without_axes("logits", "labels"),),
     element="cross entropy", source="equations 8 to 13", tie_text=BY_TARGETS.tie_text,
     reaches={
         "an ignored anchor": lambda c: bool((c.arguments["labels"] == -1).any()),

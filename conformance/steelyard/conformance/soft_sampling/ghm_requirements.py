@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from steelyard.conformance.checking import bad_option, bad_shape, gradient, padding, purity, refuses, same_as, value
+from steelyard.conformance.checking import (
+    BadInput,
+    bad_option,
+    bad_shape,
+    gradient,
+    padding,
+    purity,
+    refuses,
+    same_as,
+    value,
+)
 from steelyard.conformance.contract import Case, Generator, Kind, Level, Requirement
 from steelyard.conformance.soft_sampling.focal_inputs import FULL, HALF
 from steelyard.conformance.soft_sampling.ghm_inputs import reversed_elements, twice
@@ -52,6 +62,8 @@ class Inputs:
     element: str
     """The element's loss, in words."""
     source: str
+    misfits: tuple[BadInput, ...] = ()
+    """What else is refused like a second argument that does not fit."""
     averaged: Generator | None = None
     unaveraged: Generator | None = None
     averaged_scenes: tuple[Scene, ...] = ()
@@ -150,7 +162,8 @@ def region_requirements(prefix: str, inputs: Inputs) -> tuple[Requirement, ...]:
                     "The inputs, the state too, are not written to, and equal calls give equal bits.", "house rule",
                     purity, inputs.ordinary, dtypes=FULL, examples=0.3),
         Requirement(at(24), Level.SHOULD, Kind.ERROR, f"{inputs.second.capitalize()} that do not fit are refused.",
-                    "house rule", refuses(bad_shape(inputs.second)), inputs.ordinary, dtypes=FULL, examples=0.2),
+                    "house rule", refuses(bad_shape(inputs.second), *inputs.misfits), inputs.ordinary, dtypes=FULL,
+                    examples=0.2),
         Requirement(at(25), Level.MAY, Kind.ERROR, "Options out of range are refused.", "house rule",
                     refuses(bad_option("bins", 0), bad_option("norm", "n"), bad_option("momentum", 1.0),
                             bad_option("ema", "slow"), bad_option("reduction", "mean")), averaged, dtypes=FULL,
@@ -227,7 +240,8 @@ def window_requirements(prefix: str, inputs: Inputs) -> tuple[Requirement, ...]:
                     "The inputs are not written to, and equal calls give equal bits.", "house rule", purity,
                     inputs.ordinary, dtypes=FULL, examples=0.3),
         Requirement(at(19), Level.SHOULD, Kind.ERROR, f"{inputs.second.capitalize()} that do not fit are refused.",
-                    "house rule", refuses(bad_shape(inputs.second)), inputs.ordinary, dtypes=FULL, examples=0.2),
+                    "house rule", refuses(bad_shape(inputs.second), *inputs.misfits), inputs.ordinary, dtypes=FULL,
+                    examples=0.2),
         Requirement(at(20), Level.MAY, Kind.ERROR, "Options out of range are refused.", "house rule",
                     refuses(bad_option("epsilon", 0.0), bad_option("epsilon", 2.5), bad_option("reduction", "mean")),
                     inputs.ordinary, dtypes=FULL, examples=0.2),

@@ -25,6 +25,7 @@ from steelyard.conformance.checking import (
     refuses,
     same_as,
     value,
+    without_axes,
 )
 from steelyard.conformance.contract import (
     Argument,
@@ -548,7 +549,8 @@ QUALITY_FOCAL_LOSS_WITH_LABELS = replace(
                     "The inputs are not written to, and equal calls give equal bits.", "house rule", purity,
                     some_ignored, dtypes=FULL, examples=0.3),
         Requirement("QFLL-17", Level.SHOULD, Kind.ERROR, "Labels that do not fit the logits are refused.",
-                    "house rule", refuses(bad_shape("labels")), labelled, dtypes=FULL, examples=0.2),
+                    "house rule", refuses(bad_shape("labels"), without_axes("logits", "labels", "quality")),
+                    labelled, dtypes=FULL, examples=0.2),
         Requirement("QFLL-18", Level.MAY, Kind.ERROR, "A negative beta is refused.", "house rule",
                     refuses(bad_option("beta", -1.0)), labelled, dtypes=FULL, examples=0.2),
         Requirement("QFLL-19", Level.MUST, Kind.REDUCES_TO, "With beta 0 it is the cross entropy against the target.",

@@ -19,6 +19,7 @@ from steelyard.conformance.checking import (
     reduces_to,
     refuses,
     value,
+    without_axes,
 )
 from steelyard.conformance.contract import (
     Argument,
@@ -425,7 +426,8 @@ SOFTMAX_FOCAL_LOSS = Technique(
                     "The inputs are not written to, and equal calls give equal bits.",
                     "house rule", purity, some_ignored, dtypes=FULL, examples=0.3),
         Requirement("SFL-17", Level.SHOULD, Kind.ERROR, "Labels that do not fit the logits are refused.", "house rule",
-                    refuses(bad_shape("labels")), ordinary, dtypes=FULL, examples=0.2),
+                    refuses(bad_shape("labels"), without_axes("logits", "labels")), ordinary, dtypes=FULL,
+                    examples=0.2),
         Requirement("SFL-18", Level.MAY, Kind.ERROR, "A negative gamma and an alpha outside [0, 1] are refused.",
                     "house rule", refuses(bad_option("gamma", -1.0), bad_option("alpha", 1.5)), ordinary, dtypes=FULL,
                     examples=0.2),
