@@ -110,9 +110,9 @@ def with_minimum(draw: Draw) -> Case:
 
 
 def no_objects(draw: Draw) -> Case:
-    """No object."""
+    """No object; sometimes a lower threshold that no IoU is below."""
     iou = np.zeros((0, draw.integer(1, 4)))
-    return Case({"iou": iou}, _rule(draw, draw.choice((None, "keep"))), draw.dtype())
+    return Case({"iou": iou}, _rule(draw, draw.choice((None, "keep")), ((0.5, 0.4), (0.5, 0.0))), draw.dtype())
 
 
 def no_candidates(draw: Draw) -> Case:
