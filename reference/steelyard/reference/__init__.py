@@ -200,6 +200,9 @@ from steelyard.reference.soft_sampling.gradient_density import unit_region_index
 from steelyard.reference.soft_sampling.gradient_density import unit_region_weights as unit_region_weights
 from steelyard.reference.soft_sampling.pisa import iou_hierarchical_local_rank as iou_hierarchical_local_rank
 from steelyard.reference.soft_sampling.pisa import isr_p_weights as isr_p_weights
+from steelyard.reference.soft_sampling.pisa_negatives import boxes_of_class as boxes_of_class
+from steelyard.reference.soft_sampling.pisa_negatives import highest_foreground_score as highest_foreground_score
+from steelyard.reference.soft_sampling.pisa_negatives import isr_n_weights as isr_n_weights
 from steelyard.reference.soft_sampling.pisa_negatives import nms_match as nms_match
 from steelyard.reference.soft_sampling.pisa_negatives import (
     score_hierarchical_local_rank as score_hierarchical_local_rank,

@@ -33,6 +33,7 @@ from steelyard.conformance.soft_sampling.gradient_density import (
     UNIT_REGION_WEIGHTS,
 )
 from steelyard.conformance.soft_sampling.pisa import IOU_HIERARCHICAL_LOCAL_RANK, ISR_P_WEIGHTS
+from steelyard.conformance.soft_sampling.pisa_negative_weights import ISR_N_WEIGHTS
 from steelyard.conformance.soft_sampling.pisa_negatives import NMS_MATCH, SCORE_HIERARCHICAL_LOCAL_RANK
 from steelyard.conformance.soft_sampling.prior_probability import (
     PRIOR_PROBABILITY_BIAS,
@@ -82,6 +83,7 @@ CONTRACTS: tuple[Technique, ...] = (
     ISR_P_WEIGHTS,
     NMS_MATCH,
     SCORE_HIERARCHICAL_LOCAL_RANK,
+    ISR_N_WEIGHTS,
     CLASSIFICATION_AWARE_REGRESSION_WEIGHTS,
     CLASSIFICATION_AWARE_REGRESSION_LOSS,
 )

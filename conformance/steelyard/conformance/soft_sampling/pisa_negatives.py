@@ -105,7 +105,7 @@ def crowd(seed: int) -> Case:
     return Case({"boxes": boxes, "scores": scores}, {"iou_threshold": 0.5}, "float32", origin=f"scene {seed}")
 
 
-def _on_the_grid(moved: Array, case: Case) -> Array:
+def on_the_grid(moved: Array, case: Case) -> Array:
     return np.asarray(np.round(moved * 2.0**13) / 2.0**13)
 
 
@@ -307,8 +307,8 @@ RANK_MUTANTS = (
 # --- contracts of the groups and the ranks --------------------------------------------------------------------
 
 _IMPLIED = "implied by the values; kept because a failure then names the law that is broken"
-_BOXES = Argument("boxes", ("N", "4"), "float", "x1, y1, x2, y2", domain=_on_the_grid)
-_SCORE = Argument("scores", ("N",), "float", "of each box", domain=_on_the_grid)
+_BOXES = Argument("boxes", ("N", "4"), "float", "x1, y1, x2, y2", domain=on_the_grid)
+_SCORE = Argument("scores", ("N",), "float", "of each box", domain=on_the_grid)
 
 NMS_MATCH = Technique(
     id="nms_match",

@@ -1,0 +1,291 @@
+"""Contract of PISA's importance-based sample reweighting of negatives (ISR-N).
+
+Cao, Chen, Loy, Lin, "Prime Sample Attention in Object Detection", CVPR 2020 (arXiv 1904.04821).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from steelyard.conformance import plain_mistakes as mistakes
+from steelyard.conformance.checking import Bench, bad_option, bad_shape, plain, purity, refuses, value
+from steelyard.conformance.contract import (
+    Argument,
+    Array,
+    Case,
+    Kind,
+    Level,
+    Mutant,
+    Option,
+    OptionValue,
+    Output,
+    Requirement,
+    Ruling,
+    Technique,
+)
+from steelyard.conformance.generation import Draw
+from steelyard.conformance.precision import round_to
+from steelyard.conformance.soft_sampling.focal_inputs import FULL, option
+from steelyard.conformance.soft_sampling.pisa_negatives import crowd, matched, on_the_grid
+from steelyard.reference.soft_sampling import pisa_negatives as oracle
+
+_PAPER = 'Cao et al., "Prime Sample Attention in Object Detection", CVPR 2020, arXiv 1904.04821'
+_WEIGHTS = oracle.isr_n_weights
+
+# --- inputs ---------------------------------------------------------------------------------------------------
+
+
+def sampled(draw: Draw) -> Case:
+    """Fewer samples than valid negatives, or as many."""
+    case = matched(draw)
+    number = len(case.arguments["scores"])
+    losses = round_to(case.dtype, draw.array((number,), lambda: 4.0 * draw.fraction() + 0.01))
+    keys = ((draw.integer(0, 31) + 17.0 * np.arange(number)) % 64.0) / 64.0
+    options: dict[str, OptionValue] = {
+        "num_expected": draw.integer(1, number),
+        "score_threshold": 0.0,
+        "iou_threshold": 0.5,
+        "gamma": draw.choice((0.5, 1.0, 2.0)),
+        "beta": draw.choice((0.0, 0.25)),
+    }
+    return Case({**case.arguments, "classification_losses": losses, "keys": keys}, options, case.dtype)
+
+
+def filled_up(draw: Draw) -> Case:
+    """Scores below the threshold among them, and more samples wanted than are above it."""
+    case = sampled(draw)
+    number = len(case.arguments["scores"])
+    return case.with_options(score_threshold=draw.choice((0.1, 0.2, 0.05)), num_expected=number + draw.integer(-1, 2))
+
+
+def at_the_threshold(draw: Draw) -> Case:
+    """A score equal to the threshold, whose box the keys choose last."""
+    case = sampled(draw)
+    number = len(case.arguments["scores"])
+    first = case.arguments["scores"] == 1 / 64
+    keys = np.where(first, 63 / 64, case.arguments["keys"] / 2.0)
+    return case.with_arguments(keys=keys).with_options(score_threshold=1 / 64, num_expected=number)
+
+
+def none_valid(draw: Draw) -> Case:
+    """All scores below the threshold, no sample wanted, or no loss left."""
+    case = sampled(draw)
+    kind = draw.integer(0, 2)
+    if kind == 0:
+        return case.with_options(score_threshold=0.75)
+    if kind == 1:
+        return case.with_options(num_expected=0)
+    return case.with_arguments(classification_losses=np.zeros(len(case.arguments["scores"])))
+
+
+def no_negative(draw: Draw) -> Case:
+    """No box at all."""
+    case = sampled(draw)
+    return case.with_arguments(**{name: values[:0] for name, values in case.arguments.items()})
+
+
+def channels(draw: Draw) -> Case:
+    """Losses of the channels of a sigmoid head."""
+    case = sampled(draw)
+    shape = (len(case.arguments["scores"]), 2)
+    losses = round_to(case.dtype, draw.array(shape, lambda: 4.0 * draw.fraction() + 0.01))
+    return case.with_arguments(classification_losses=losses)
+
+
+def flat(draw: Draw) -> Case:
+    """With gamma 0 or beta 1, all wanted."""
+    case = sampled(draw)
+    number = len(case.arguments["scores"])
+    return case.with_options(num_expected=number, **draw.choice(({"gamma": 0.0}, {"beta": 1.0})))
+
+
+def scene(seed: int) -> Case:
+    """4,200 negatives, of which a mini-batch takes 5,000: none is left out."""
+    case = crowd(seed)
+    random = np.random.default_rng(seed)
+    number = len(case.arguments["scores"])
+    losses = round_to("float32", random.exponential(0.5, number))
+    keys = random.permutation(number) / 2.0**13
+    options: dict[str, OptionValue] = {
+        "num_expected": 5000, "score_threshold": 0.05, "iou_threshold": 0.5, "gamma": 0.5, "beta": 0.0,
+    }  # fmt: skip
+    arguments = {**case.arguments, "classification_losses": losses, "keys": keys}
+    return Case(arguments, options, "float32", origin=case.origin)
+
+
+# --- laws -----------------------------------------------------------------------------------------------------
+
+
+def losses_are_conserved(bench: Bench, case: Case) -> None:
+    """As many as are wanted; their weighed losses add up to what they did."""
+    selected, weights = bench.evaluate(case).outputs
+    losses = case.arguments["classification_losses"]
+    wanted = min(int(option(case, "num_expected")), len(losses))
+    bench.expect(int(selected.sum()) == wanted, f"{int(selected.sum())} samples where {wanted} are wanted", case)
+    total = np.asarray(weights, dtype=np.float64) @ losses
+    plain(bench, case, np.asarray(total), np.asarray(losses[selected].sum()), "sum of the losses")
+
+
+# --- mutants --------------------------------------------------------------------------------------------------
+
+
+def _weighing(
+    *,
+    valid: Callable[[Array, float], Array] = lambda s, t: s > t,
+    rank: Callable[[Array, Array], Array] = oracle.score_hierarchical_local_rank,
+    upper: Callable[[int, int], int] = max,
+    filler: float | None = None,
+    largest_keys: bool = False,
+    ratio: bool = True,
+    without_fillers: bool = False,
+    no_beta: bool = False,
+) -> Callable[..., tuple[Array, Array]]:
+    """ISR-N with one thing wrong."""
+
+    def function(**keywords: Any) -> tuple[Array, Array]:  # noqa: ANN401
+        right = _WEIGHTS(**keywords)
+        score, key = (np.asarray(keywords[name], dtype=np.float64) for name in ("scores", "keys"))
+        losses = np.asarray(keywords["classification_losses"], dtype=np.float64)
+        loss = losses if losses.ndim == 1 else losses.sum(axis=1)
+        good = valid(score, keywords["score_threshold"])
+        groups = oracle.nms_match(keywords["boxes"], score, iou_threshold=keywords["iou_threshold"], mask=good)
+        place = rank(score, groups)
+        wanted, number = int(right.selected.sum()), int(good.sum())
+        m = min(number, wanted)
+        ranked = good & (place < m)
+        others = [i for i in np.argsort(-key if largest_keys else key, kind="stable") if not good[i]]
+        fillers = np.isin(np.arange(len(score)), others[: wanted - m])
+        n = max(upper(wanted, number), 1)
+        u = np.where(ranked, (n - place) / n, 0.0)
+        u[fillers] = filler if filler is not None else (u[ranked].min() if m else 1.0)
+        beta = 0.0 if no_beta else keywords["beta"]
+        g = ((1.0 - beta) * np.maximum(u, 0.0) + beta) ** keywords["gamma"]
+        selected = ranked | fillers
+        part = ranked if without_fillers else selected
+        below = (g * loss)[part].sum()
+        share = loss[part].sum() / below if ratio and below > 0 else 1.0
+        return selected, np.where(selected, g * share, 0.0)
+
+    return function
+
+
+def _by_score(scores: Array, groups: Array) -> Array:
+    return oracle.score_hierarchical_local_rank(scores, np.where(groups >= 0, np.arange(len(groups)), -1))
+
+
+def _first_channel(**keywords: Any) -> Any:  # noqa: ANN401
+    losses = np.asarray(keywords["classification_losses"])
+    return _WEIGHTS(**{**keywords, "classification_losses": losses[:, 0] if losses.ndim > 1 else losses})
+
+
+def _nan_without_loss(**keywords: Any) -> tuple[Array, Array]:  # noqa: ANN401
+    selected, weights = _WEIGHTS(**keywords)
+    lost = np.sum(np.asarray(keywords["classification_losses"])[selected]) == 0
+    return selected, np.where(selected & lost, np.nan, weights)
+
+
+def _lost_tail(**keywords: Any) -> tuple[Array, Array]:  # noqa: ANN401
+    selected, weights = _WEIGHTS(**keywords)
+    tail = (np.arange(len(weights)) >= 4096) & (len(weights) > 4096)
+    return selected & ~tail, np.where(tail, 0.0, weights)
+
+
+_MUTANTS = (
+    Mutant("isr-n/by-score", "the first by their score, whatever their cluster", _weighing(rank=_by_score)),
+    Mutant("isr-n/at-threshold-valid", "a score equal to the threshold valid", _weighing(valid=lambda s, t: s >= t)),
+    Mutant("isr-n/largest-keys", "fillers with the largest keys", _weighing(largest_keys=True)),
+    Mutant("isr-n/fillers-weigh-all", "fillers with the weight of the first", _weighing(filler=1.0)),
+    Mutant("isr-n/fillers-weigh-nothing", "fillers with u = 0", _weighing(filler=0.0)),
+    Mutant("isr-n/ratio-without-fillers", "a ratio of the ranked ones alone", _weighing(without_fillers=True)),
+    Mutant("isr-n/number-of-valid", "U the number of valid negatives", _weighing(upper=lambda _, v: v)),
+    Mutant("isr-n/number-wanted", "U the number of samples", _weighing(upper=lambda e, _: e)),
+    Mutant("isr-n/no-ratio", "no ratio", _weighing(ratio=False)),
+    Mutant("isr-n/no-beta", "no beta", _weighing(no_beta=True)),
+    Mutant("isr-n/unguarded", "NaN where no loss is left", _nan_without_loss),
+    Mutant("isr-n/first-channel", "only the first channel's loss", _first_channel),
+    Mutant("isr-n/zero-gamma-is-default", "gamma = 0 taken as not given",
+           mistakes.with_default_for_zero(_WEIGHTS, "gamma", 0.5)),
+    Mutant("isr-n/in-place", "its losses overwritten", mistakes.overwriting(_WEIGHTS, "classification_losses")),
+    Mutant("isr-n/broadcast", "losses repeated for scores of another number",
+           mistakes.broadcasting(_WEIGHTS, "classification_losses", "scores")),
+    Mutant("isr-n/unchecked", "no check of its options", mistakes.unchecked(
+        _WEIGHTS, gamma=mistakes.at_least_0, beta=lambda v: min(max(v, 0.0), 1.0))),
+    Mutant("isr-n/raises-on-empty", "an error without negatives", mistakes.failing_on_empty(_WEIGHTS, "scores")),
+    Mutant("isr-n/lost-tail", "what is beyond the last whole chunk lost", _lost_tail),
+)  # fmt: skip
+
+# --- contract -------------------------------------------------------------------------------------------------
+
+_IMPLIED = "implied by the values; kept because a failure then names the law that is broken"
+
+ISR_N_WEIGHTS = Technique(
+    id="isr_n_weights",
+    title="Importance-based sample reweighting of negatives (ISR-N, PISA)",
+    family="soft_sampling",
+    summary="Which negatives of an image are sampled, with weights that fall with the rank and keep the losses' sum.",
+    sources=(_PAPER, "mmdet's ScoreHLRSampler"),
+    oracle=_WEIGHTS,
+    arguments=(
+        Argument("scores", ("N",), "float", "highest foreground score of each negative", domain=on_the_grid),
+        Argument("boxes", ("N", "4"), "float", "decoded box of that class", domain=on_the_grid),
+        Argument("classification_losses", ("N",), "float", "loss of each, or of its channels; a constant"),
+        Argument("keys", ("N",), "float", "random numbers in [0, 1): the smallest ones fill up", domain=on_the_grid),
+    ),
+    options=(
+        Option("num_expected", 64, "samples wanted; the specification has no default"),
+        Option("score_threshold", 0.05, "score above which a negative is ranked"),
+        Option("iou_threshold", 0.5, "of the NMS-match"),
+        Option("gamma", 0.5, "degree of preference for prime samples"),
+        Option("beta", 0.0, "weight of the last rank in proportion to the first one's"),
+    ),
+    outputs=(
+        Output("selected", ("N",), "bool", "the sampled negatives"),
+        Output("weights", ("N",), "float", "their weights, 0 elsewhere"),
+    ),
+    requirements=(
+        Requirement("IN-1", Level.MUST, Kind.VALUE,
+                    "The first by Score-HLR, with weights ((1 - beta) u + beta)^gamma, times one ratio.",
+                    "section 3, ISR", value, sampled, scenes=(scene,), dtypes=FULL,
+                    reaches={"fewer wanted than there are":
+                             lambda c: option(c, "num_expected") < len(c.arguments["scores"])}),
+        Requirement("IN-2", Level.MUST, Kind.VALUE,
+                    "What is not above the threshold fills up by its key, and weighs as the last one that is ranked.",
+                    "mmdet ScoreHLRSampler", value, filled_up, dtypes=FULL,
+                    no_mutant="IN-1's scene and IN-5 meet fillers too; here some stand beside ranked ones"),
+        Requirement("IN-3", Level.MUST, Kind.VALUE, "Losses of several channels are summed.", "section 3, ISR", value,
+                    channels, dtypes=FULL, examples=0.5),
+        Requirement("IN-4", Level.MUST, Kind.TIES, "A score equal to the threshold is not ranked.", "ruling threshold",
+                    value, at_the_threshold, dtypes=FULL, examples=0.5),
+        Requirement("IN-5", Level.MUST, Kind.EMPTY, "Without a ranked negative, a sample or a loss the ratio is 1.",
+                    "ruling empty", value, none_valid, dtypes=FULL, examples=0.5),
+        Requirement("IN-6", Level.MUST, Kind.EMPTY, "Without negatives nothing is sampled.", "house rule", value,
+                    no_negative, dtypes=FULL, examples=0.05),
+        Requirement("IN-7", Level.MUST, Kind.REDUCES_TO, "At gamma 0 or beta 1 all weights are 1.", "section 3, ISR",
+                    value, flat, dtypes=FULL, examples=0.3),
+        Requirement("IN-8", Level.MUST, Kind.CONSERVATION, "As many as are wanted; the sum of their losses is kept.",
+                    "section 3, ISR", losses_are_conserved, filled_up, examples=0.3, no_mutant=_IMPLIED,
+                    dtypes=("float64",)),
+        Requirement("IN-9", Level.MUST, Kind.PURITY, "The inputs are not written to, and equal calls agree.",
+                    "house rule", purity, sampled, dtypes=FULL, examples=0.3),
+        Requirement("IN-10", Level.SHOULD, Kind.ERROR, "Losses of another number than the scores' are refused.",
+                    "house rule", refuses(bad_shape("classification_losses")), sampled, dtypes=FULL, examples=0.2),
+        Requirement("IN-11", Level.MAY, Kind.ERROR, "A negative gamma and a beta outside [0, 1] are refused.",
+                    "house rule", refuses(bad_option("gamma", -1.0), bad_option("beta", 1.5)), sampled, dtypes=FULL,
+                    examples=0.2),
+    ),
+    mutants=_MUTANTS,
+    rulings=(
+        Ruling("threshold", "A score equal to the threshold is not ranked."),
+        Ruling("empty", "Without a ranked negative all are drawn, with weight 1; without a loss the ratio is 1."),
+    ),
+    not_applicable={
+        Kind.GRADIENT: "the weights are constants", Kind.DETACHED: "the weights are constants",
+        Kind.LIMIT: "IN-7 has the ends of gamma and beta", Kind.BOUND: "IN-8: the sum bounds them",
+        Kind.INVARIANCE: "those of the ranks: score_hierarchical_local_rank", Kind.BATCH: "one image",
+        Kind.EXTREME: "scores and losses are plain numbers",
+        Kind.DISTRIBUTION: "the keys decide, and IN-2 compares exactly",
+    },
+)  # fmt: skip
