@@ -121,12 +121,14 @@ def _distance(
     """Largest difference from the explanation over all answers; None where one is outside the bound.
 
     The explanation must itself be outside on the first case, the failing one: a mutant that is right there
-    explains nothing.
+    explains nothing. A mutant is asked in the candidate's dialect.
     """
     largest, is_wrong = 0.0, False
+    own_options = {} if dialect is None else dialect.options
     for number, (case, answer) in enumerate(answers):
         # a candidate that works in a coarser format than its input's rounds where the mutant would not
         working = replace(case, dtype=coarser(case.dtype, float_format(answer.dtypes[0], case)))
+        working = working.with_options(**own_options)
         try:
             explained = explanation.functions.evaluate(technique.id, working, wanted)
         except (CandidateError, NoGradientError):

@@ -11,8 +11,8 @@ from steelyard.conformance.checking import (
     Bench,
     bad_option,
     bad_shape,
+    float_format,
     padding,
-    plain,
     purity,
     reduces_to,
     refuses,
@@ -34,6 +34,7 @@ from steelyard.conformance.contract import (
     Technique,
 )
 from steelyard.conformance.generation import Draw
+from steelyard.conformance.judging import plain_bounds
 from steelyard.conformance.precision import PRECISIONS, round_to
 from steelyard.conformance.soft_sampling.focal_inputs import FULL, HALF, option
 from steelyard.conformance.soft_sampling.pisa_mutants import RANK_MUTANTS, WEIGHT_MUTANTS
@@ -380,10 +381,12 @@ def weighed_crowd(seed: int) -> Case:
 
 def losses_are_conserved(bench: Bench, case: Case) -> None:
     """The weighed losses of the positives add up to what they did with their label weights."""
-    weights = np.asarray(bench.evaluate(case).outputs[0], dtype=np.float64)
+    answer = bench.evaluate(case)
+    weights, dtype = np.asarray(answer.outputs[0], dtype=np.float64), float_format(answer.dtypes[0], case)
     of = _positives(case)
     losses, a = case.arguments["classification_losses"][of], case.arguments["label_weights"][of]
-    plain(bench, case, np.asarray((weights[of] * losses).sum()), np.asarray((a * losses).sum()), "sum of the losses")
+    total, kept = np.asarray((weights[of] * losses).sum()), np.asarray((a * losses).sum())
+    bench.expect_close(case, total, kept, plain_bounds(case, kept, dtype), dtype, "sum of the losses")
 
 
 def label_weights_alone(case: Case) -> Array:
