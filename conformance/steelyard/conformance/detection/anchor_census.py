@@ -302,7 +302,7 @@ RETINANET_ANCHOR_CENSUS = Technique(
     outputs=(*COUNT_LABELS.outputs, Output("foreground_by_object", ("M",), "int", "foreground anchors of each object")),
     requirements=(
         Requirement("RAC-1", Level.MUST, Kind.VALUE, "All anchors of the resized image, by their best IoU.", REVIEW,
-                    value, objects, scenes=(photograph,), dtypes=FULL, examples=0.2,
+                    value, objects, scenes=(photograph,), dtypes=FULL, examples=0.12,
                     reaches={"foreground": _enough_foreground}),
         Requirement("RAC-2", Level.MUST, Kind.EMPTY, "Without objects every anchor is background.", "house rule", value,
                     no_object, dtypes=FULL, examples=0.05),
