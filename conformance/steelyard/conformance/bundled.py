@@ -34,7 +34,7 @@ class BundledAdapter:
 def bundled_adapters() -> list[BundledAdapter]:
     """All of them, by name."""
     distributions = importlib.metadata.packages_distributions()
-    return [_described(file, distributions) for file in sorted(BUNDLED.glob("*.py"))]
+    return [_described(file, distributions) for file in sorted(BUNDLED.glob("[!_]*.py"))]
 
 
 def _described(file: Path, distributions: Mapping[str, list[str]]) -> BundledAdapter:
@@ -44,12 +44,15 @@ def _described(file: Path, distributions: Mapping[str, list[str]]) -> BundledAda
     version = importlib.metadata.version(owners[0]) if found and owners else None
     tree = ast.parse(file.read_text(encoding="utf-8"))
     defined = set(_names(tree))
+    known = _known(tree)
+    for part in BUNDLED.glob(f"_{name}_*.py"):  # a large adapter's parts, whose functions it imports
+        known |= _known(ast.parse(part.read_text(encoding="utf-8")))
     return BundledAdapter(
         name=name,
         library=owners[0] if owners else name,
         installed=version if version is not None or not found else "unknown version",
         techniques=tuple(id_ for id_ in TECHNIQUES if id_ in defined),
-        known=tuple(id_ for id_ in TECHNIQUES if id_ in _known(tree)),
+        known=tuple(id_ for id_ in TECHNIQUES if id_ in known),
     )
 
 
