@@ -65,11 +65,11 @@ def softmax_focal_loss(
 
     # QUANTITIES OF THE PAPER
     counted = label != -1
-    margin = _margin(z, np.where(counted, label, 0))
+    margin = _margin(z, label)
     alpha_y = _alpha_y(label, alpha, background=z.shape[-1] - 1)
 
     # RESULT
-    true = np.ones(margin.shape, dtype=np.int64)
+    true = np.ones_like(label)
     return np.where(counted, alpha_y * sigmoid_focal_loss(margin, true, alpha=None, gamma=gamma), 0.0)
 
 
@@ -98,13 +98,12 @@ def softmax_focal_loss_grad(
 
     # QUANTITIES OF THE PAPER
     counted = label != -1
-    some_label = np.where(counted, label, 0)
-    margin = _margin(z, some_label)
+    margin = _margin(z, label)
     alpha_y = _alpha_y(label, alpha, background=z.shape[-1] - 1)
-    margin_by_logit = np.where(_is_true_class(z, some_label), 1.0, -_softmax_of_others(z, some_label))
+    margin_by_logit = np.where(_is_true_class(z, label), 1.0, -_softmax_of_others(z, label))
 
     # RESULT
-    true = np.ones(margin.shape, dtype=np.int64)
+    true = np.ones_like(label)
     loss_by_margin = alpha_y * sigmoid_focal_loss_grad(margin, true, alpha=None, gamma=gamma)
     return np.where(counted[..., None], loss_by_margin[..., None] * margin_by_logit, 0.0)
 
@@ -121,12 +120,13 @@ def _is_true_class(z: Float, label: Int) -> Bool:
 
 
 def _margin(z: Float, label: Int) -> Float:
-    """Logit of the true class minus the log-sum-exp of the others."""
-    others = np.where(_is_true_class(z, label), -np.inf, z)
+    """Logit of the true class minus the log-sum-exp of the others; of an ignored anchor some number."""
+    is_true_class = _is_true_class(z, label)
+    others = np.where(is_true_class, -np.inf, z)
     highest = others.max(axis=-1, keepdims=True)
     with np.errstate(over="ignore"):  # a difference may pass the range of float64: its exponential is 0
         log_sum_exp = highest[..., 0] + np.log(np.exp(others - highest).sum(axis=-1))
-        return np.take_along_axis(z, label[..., None], axis=-1)[..., 0] - log_sum_exp
+        return np.where(is_true_class, z, 0.0).sum(axis=-1) - log_sum_exp
 
 
 def _softmax_of_others(z: Float, label: Int) -> Float:
