@@ -80,7 +80,7 @@ def automatic_mutants(contract: Technique) -> list[AutomaticMutant]:
     """Every mutant of a technique's oracle, its gradients and their helpers."""
     roots = (contract.oracle, *contract.gradients.values())
     found = []
-    for function in _reachable(contract):
+    for function in specified_functions(contract):
         definition = _definition(function)
         if definition is None:
             continue
@@ -166,7 +166,7 @@ def unknown_entries(techniques: Sequence[Technique]) -> list[str]:
 # --- which functions -----------------------------------------------------------------------------------------------
 
 
-def _reachable(contract: Technique) -> list[FunctionType]:
+def specified_functions(contract: Technique) -> list[FunctionType]:
     """Functions of the specification that the oracle and its gradients come to, without other techniques' own."""
     others = {
         function
