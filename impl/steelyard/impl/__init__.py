@@ -53,6 +53,8 @@ from steelyard.impl.detection.non_maximum_suppression import (
 from steelyard.impl.detection.non_maximum_suppression import top_k_by_level as top_k_by_level
 from steelyard.impl.detection.proposals import filter_proposals as filter_proposals
 from steelyard.impl.detection.sliding_windows import sliding_windows as sliding_windows
+from steelyard.impl.foreground_balance.class_balanced_loss import class_balanced_loss as class_balanced_loss
+from steelyard.impl.foreground_balance.class_balanced_loss import class_balanced_weights as class_balanced_weights
 from steelyard.impl.foreground_balance.data_set_samplers import ClassAwareSampler as ClassAwareSampler
 from steelyard.impl.foreground_balance.data_set_samplers import RepeatFactorSampler as RepeatFactorSampler
 from steelyard.impl.foreground_balance.ofb_sampling import foreground_balanced_sampling as foreground_balanced_sampling

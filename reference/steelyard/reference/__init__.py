@@ -68,6 +68,11 @@ from steelyard.reference.detection.non_maximum_suppression import (
 from steelyard.reference.detection.non_maximum_suppression import top_k_by_level as top_k_by_level
 from steelyard.reference.detection.proposals import filter_proposals as filter_proposals
 from steelyard.reference.detection.sliding_windows import sliding_windows as sliding_windows
+from steelyard.reference.foreground_balance.class_balanced_loss import class_balanced_loss as class_balanced_loss
+from steelyard.reference.foreground_balance.class_balanced_loss import (
+    class_balanced_loss_grad as class_balanced_loss_grad,
+)
+from steelyard.reference.foreground_balance.class_balanced_loss import class_balanced_weights as class_balanced_weights
 from steelyard.reference.foreground_balance.ofb_sampling import class_count_distribution as class_count_distribution
 from steelyard.reference.foreground_balance.ofb_sampling import (
     foreground_balanced_probabilities as foreground_balanced_probabilities,
