@@ -61,6 +61,14 @@ from steelyard.impl.foreground_balance.ofb_sampling import foreground_balanced_s
 from steelyard.impl.foreground_balance.repeat_factor_sampling import image_repeat_factors as image_repeat_factors
 from steelyard.impl.foreground_balance.repeat_factor_sampling import repeat_counts as repeat_counts
 from steelyard.impl.foreground_balance.repeat_factor_sampling import repeated_images as repeated_images
+from steelyard.impl.generative.adversarial_dropout import adversarial_dropout_mask as adversarial_dropout_mask
+from steelyard.impl.generative.adversarial_dropout import dropout_is_rewarded as dropout_is_rewarded
+from steelyard.impl.generative.adversarial_dropout import dropout_mask_loss as dropout_mask_loss
+from steelyard.impl.generative.hardest_window import dropout_window_masks as dropout_window_masks
+from steelyard.impl.generative.hardest_window import dropout_window_starts as dropout_window_starts
+from steelyard.impl.generative.hardest_window import features_without_windows as features_without_windows
+from steelyard.impl.generative.hardest_window import hardest_dropout_window as hardest_dropout_window
+from steelyard.impl.generative.hardest_window import hardest_window_of_linear_score as hardest_window_of_linear_score
 from steelyard.impl.hard_sampling.bootstrapping import mine_false_positives as mine_false_positives
 from steelyard.impl.hard_sampling.bootstrapping import mine_random_false_positives as mine_random_false_positives
 from steelyard.impl.hard_sampling.hard_negative_mining import hard_negative_mining as hard_negative_mining

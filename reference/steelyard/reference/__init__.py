@@ -83,6 +83,20 @@ from steelyard.reference.foreground_balance.ofb_sampling import (
 from steelyard.reference.foreground_balance.repeat_factor_sampling import image_repeat_factors as image_repeat_factors
 from steelyard.reference.foreground_balance.repeat_factor_sampling import repeat_counts as repeat_counts
 from steelyard.reference.foreground_balance.repeat_factor_sampling import repeated_images as repeated_images
+from steelyard.reference.generative.adversarial_dropout import adversarial_dropout_mask as adversarial_dropout_mask
+from steelyard.reference.generative.adversarial_dropout import (
+    adversarial_dropout_probabilities as adversarial_dropout_probabilities,
+)
+from steelyard.reference.generative.adversarial_dropout import dropout_is_rewarded as dropout_is_rewarded
+from steelyard.reference.generative.adversarial_dropout import dropout_mask_loss as dropout_mask_loss
+from steelyard.reference.generative.adversarial_dropout import dropout_mask_loss_grad as dropout_mask_loss_grad
+from steelyard.reference.generative.hardest_window import dropout_window_masks as dropout_window_masks
+from steelyard.reference.generative.hardest_window import dropout_window_starts as dropout_window_starts
+from steelyard.reference.generative.hardest_window import features_without_windows as features_without_windows
+from steelyard.reference.generative.hardest_window import hardest_dropout_window as hardest_dropout_window
+from steelyard.reference.generative.hardest_window import (
+    hardest_window_of_linear_score as hardest_window_of_linear_score,
+)
 from steelyard.reference.hard_sampling.bootstrapping import bootstrapping as bootstrapping
 from steelyard.reference.hard_sampling.bootstrapping import mine_false_positives as mine_false_positives
 from steelyard.reference.hard_sampling.bootstrapping import mine_random_false_positives as mine_random_false_positives
