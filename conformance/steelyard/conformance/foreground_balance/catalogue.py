@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from steelyard.conformance.contract import Technique
+from steelyard.conformance.foreground_balance.class_balanced_loss import CLASS_BALANCED_LOSS, CLASS_BALANCED_WEIGHTS
 from steelyard.conformance.foreground_balance.ofb_sampling import FOREGROUND_BALANCED_SAMPLING
 from steelyard.conformance.foreground_balance.repeat_factor_sampling import IMAGE_REPEAT_FACTORS, REPEAT_COUNTS
 
-CONTRACTS: tuple[Technique, ...] = (FOREGROUND_BALANCED_SAMPLING, IMAGE_REPEAT_FACTORS, REPEAT_COUNTS)
+CONTRACTS: tuple[Technique, ...] = (
+    FOREGROUND_BALANCED_SAMPLING,
+    IMAGE_REPEAT_FACTORS,
+    REPEAT_COUNTS,
+    CLASS_BALANCED_WEIGHTS,
+    CLASS_BALANCED_LOSS,
+)
