@@ -53,6 +53,7 @@ from steelyard.impl.detection.non_maximum_suppression import (
 from steelyard.impl.detection.non_maximum_suppression import top_k_by_level as top_k_by_level
 from steelyard.impl.detection.proposals import filter_proposals as filter_proposals
 from steelyard.impl.detection.sliding_windows import sliding_windows as sliding_windows
+from steelyard.impl.foreground_balance.class_aware_sampling import class_aware_order as class_aware_order
 from steelyard.impl.foreground_balance.class_balanced_loss import class_balanced_loss as class_balanced_loss
 from steelyard.impl.foreground_balance.class_balanced_loss import class_balanced_weights as class_balanced_weights
 from steelyard.impl.foreground_balance.data_set_samplers import ClassAwareSampler as ClassAwareSampler

@@ -68,6 +68,7 @@ from steelyard.reference.detection.non_maximum_suppression import (
 from steelyard.reference.detection.non_maximum_suppression import top_k_by_level as top_k_by_level
 from steelyard.reference.detection.proposals import filter_proposals as filter_proposals
 from steelyard.reference.detection.sliding_windows import sliding_windows as sliding_windows
+from steelyard.reference.foreground_balance.class_aware_sampling import class_aware_order as class_aware_order
 from steelyard.reference.foreground_balance.class_balanced_loss import class_balanced_loss as class_balanced_loss
 from steelyard.reference.foreground_balance.class_balanced_loss import (
     class_balanced_loss_grad as class_balanced_loss_grad,

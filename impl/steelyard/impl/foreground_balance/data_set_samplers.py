@@ -16,6 +16,7 @@ from torch import Tensor, distributed
 from torch.utils.data import Sampler
 
 from steelyard.impl.checks import count
+from steelyard.impl.foreground_balance.class_aware_sampling import class_aware_order
 from steelyard.impl.foreground_balance.repeat_factor_sampling import repeat_counts, repeated_images
 
 
@@ -103,7 +104,7 @@ class ClassAwareSampler(EpochSampler):
     """Classes in turn, and of each class its images in turn; both in random orders that begin anew when used up.
 
     Give `labels` int (N, M), -1 fills up. An epoch has as many places as the data set has images, or `epoch_length`.
-    Source: Shen, Lin, Huang, "Relay Backpropagation", ECCV 2016 (arXiv 1512.05830).
+    Specification: `steelyard.reference.class_aware_order`.
     """
 
     def __init__(
@@ -118,29 +119,35 @@ class ClassAwareSampler(EpochSampler):
         super().__init__(**options)
         if labels.ndim != 2:
             raise ValueError(f"labels: expected shape (N, M), got {tuple(labels.shape)}")
+        labels = labels.detach().cpu().long()
         self._length = labels.shape[0] if epoch_length is None else count("epoch_length", epoch_length)
         self._images_per_class = count("images_per_class", images_per_class)
-        image = torch.arange(labels.shape[0]).unsqueeze(1).expand(labels.shape)
-        pairs = torch.stack([labels.cpu().long(), image])[:, labels.cpu() >= 0].unique(dim=1)  # type: ignore[no-untyped-call]
-        sizes = torch.bincount(pairs[0], minlength=count("num_classes", num_classes))
-        if len(sizes) > num_classes:
-            raise ValueError(f"labels: expected classes below num_classes = {num_classes}, got {len(sizes) - 1}")
-        self._images = [images for images in pairs[1].split(sizes.tolist()) if len(images)]
-        if not self._images:
+        self._num_classes = count("num_classes", num_classes)
+        highest = int(labels.max()) if labels.numel() else -1
+        if highest >= num_classes:
+            raise ValueError(f"labels: expected classes below num_classes = {num_classes}, got {highest}")
+        if highest < 0:
             raise ValueError("labels: expected an object in at least one image, got none")
+        self._labels = _without_repeats(labels)
+        self._classes_present = len(labels[labels >= 0].unique())  # type: ignore[no-untyped-call]
 
     def order(self, generator: torch.Generator) -> Tensor:
-        """Passes through the classes present, each with the next images of each class."""
-        passes = -(-self._length // (len(self._images) * self._images_per_class))
-        classes = torch.stack([torch.randperm(len(self._images), generator=generator) for _ in range(passes)])
-        wanted = passes * self._images_per_class
-        streams = torch.stack([_cycles(images, wanted, generator) for images in self._images])
-        taken = streams.reshape(len(self._images), passes, self._images_per_class).transpose(0, 1)
-        rows = torch.arange(passes).unsqueeze(1)
-        return taken[rows, classes].flatten()[: self._length]
+        """Of fresh keys."""
+        passes = -(-self._length // (self._classes_present * self._images_per_class))
+        number = self._num_classes * passes * self._images_per_class + self._labels.numel()
+        return class_aware_order(
+            self._labels,
+            torch.rand((passes, self._num_classes), generator=generator, dtype=torch.float64),
+            torch.rand(number, generator=generator, dtype=torch.float64),
+            num_classes=self._num_classes,
+            images_per_class=self._images_per_class,
+            epoch_length=self._length,
+        )
 
 
-def _cycles(images: Tensor, wanted: int, generator: torch.Generator) -> Tensor:
-    """Random orders of the same images, one after the other."""
-    cycles = [images[torch.randperm(len(images), generator=generator)] for _ in range(-(-wanted // len(images)))]
-    return torch.cat(cycles)[:wanted]
+def _without_repeats(labels: Tensor) -> Tensor:
+    """Each class of an image once, in as few columns as the image with most classes needs."""
+    ordered = labels.sort(dim=1, descending=True).values
+    ordered[:, 1:] = ordered[:, 1:].masked_fill(ordered[:, 1:] == ordered[:, :-1], -1)
+    ordered = ordered.sort(dim=1, descending=True).values
+    return ordered[:, : int((ordered >= 0).sum(dim=1).max())]
