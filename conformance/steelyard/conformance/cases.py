@@ -90,6 +90,8 @@ def read_case(path: Path) -> FailingCase:
 def script(failing: FailingCase) -> str:
     """A script that calls the candidate on the case and needs NumPy and the candidate only."""
     case, target = failing.case, failing.target
+    if target.text.startswith("exec:"):
+        return _script_of_a_program(failing)
     lines = [
         f'"""{failing.technique} {failing.requirement}: {failing.message.splitlines()[0]}"""',
         "",
@@ -109,6 +111,32 @@ def script(failing: FailingCase) -> str:
         "# NumPy arrays; wrap them for your framework, e.g. {n: torch.from_numpy(a) for n, a in arguments.items()}"
     ]
     lines += ['print("got     ", candidate(**arguments, **options))']
+    if failing.evidence is not None:
+        expected = np.array2string(np.asarray(failing.evidence.expected), separator=", ", threshold=50)
+        lines += [f'print("expected", """{expected}""")  # {failing.evidence.what}']
+    return "\n".join(lines) + "\n"
+
+
+def _script_of_a_program(failing: FailingCase) -> str:
+    """The same for a program: the two lines that it was sent, and what it answers."""
+    gradient = failing.evidence is not None and failing.evidence.what.startswith("gradient of ")
+    call = {
+        "type": "call", "id": 1, "technique": failing.technique, **encode_case(failing.case),
+        "gradient_of": [failing.evidence.what.removeprefix("gradient of ")] if gradient and failing.evidence else [],
+    }  # fmt: skip
+    lines = [
+        f'"""{failing.technique} {failing.requirement}: {failing.message.splitlines()[0]}"""',
+        "",
+        "import shlex",
+        "import subprocess",
+        "",
+        """hello = '{"type": "hello", "protocol": "steelyard-protocol-1"}'""",
+        f"call = {json.dumps(call)!r}",
+        f"command = shlex.split({failing.target.text.removeprefix('exec:')!r})",
+        'sent = f"{hello}\\n{call}\\n"',
+        "done = subprocess.run(command, input=sent, capture_output=True, text=True, check=False)",
+        "print(done.stdout.splitlines()[-1])",
+    ]
     if failing.evidence is not None:
         expected = np.array2string(np.asarray(failing.evidence.expected), separator=", ", threshold=50)
         lines += [f'print("expected", """{expected}""")  # {failing.evidence.what}']

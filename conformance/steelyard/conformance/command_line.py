@@ -71,7 +71,8 @@ _FIRST_STEPS = """\
 
 TARGET = typer.Argument(
     metavar="TARGET",
-    help="A module (steelyard.impl), a Python file, package.module:function, or a bundled adapter (torchvision).",
+    help="A module (steelyard.impl), a Python file, package.module:function, a bundled adapter (torchvision), or"
+    " exec:COMMAND, a program in any language that speaks JSON lines.",
 )
 TargetArgument = Annotated[str, TARGET]
 AsOption = Annotated[

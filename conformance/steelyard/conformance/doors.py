@@ -14,6 +14,7 @@ from steelyard.conformance.known_failures import KnownFailure, read_known_failur
 from steelyard.conformance.loading import Target
 from steelyard.conformance.precision import PRECISIONS
 from steelyard.conformance.profiles import PROFILES
+from steelyard.conformance.programs import Program, is_program
 from steelyard.conformance.registry import TECHNIQUES, closest, technique
 from steelyard.conformance.results import Result
 from steelyard.conformance.running import Listener, Plan, run
@@ -50,7 +51,12 @@ def candidate(
 ) -> Iterator[Candidate]:
     """A loaded candidate, in a process of its own unless `isolated` is False."""
     loaded: Candidate
-    loaded = IsolatedCandidate(target, device=device, limits=limits) if isolated else Host(target, device=device)
+    if is_program(target.text):
+        loaded = Program(target, device=device, limits=limits)
+    elif isolated:
+        loaded = IsolatedCandidate(target, device=device, limits=limits)
+    else:
+        loaded = Host(target, device=device)
     try:
         yield loaded
     finally:
@@ -78,7 +84,8 @@ def check(  # noqa: PLR0913 - each is a flag of the command line
     Parameters
     ----------
     target : str or Target
-        A module (``"steelyard.impl"``), a Python file, ``"package.module:function"``, a bundled adapter's name.
+        A module (``"steelyard.impl"``), a Python file, ``"package.module:function"``, a bundled adapter's name,
+        or ``"exec:COMMAND"``, a program that speaks JSON lines.
     techniques : sequence of str, optional
         Technique ids; by default all that the target implements.
     profile : {"quick", "default", "thorough"}

@@ -38,6 +38,8 @@ class Target:
 
     def digest(self) -> str | None:
         """SHA-256 of the target's file, if it is one."""
+        if self.text.startswith("exec:"):
+            return None
         source = self.text if _is_file(self.text) else self.text.rpartition(":")[0]
         if not _is_file(source):
             return None
