@@ -1,0 +1,1 @@
+"""A detector so small that its loss is all there is."""
