@@ -1,14 +1,36 @@
-"""balanced-loss's focal loss (`balanced_loss.losses.focal_loss`)."""
+"""balanced-loss's focal loss (`balanced_loss.losses.focal_loss`) and class-balanced loss (`balanced_loss.Loss`)."""
 
+import math
 from importlib.metadata import version
 
 import torch
-from balanced_loss.losses import focal_loss
+from balanced_loss.losses import Loss, focal_loss
 from torch import Tensor
 
 ARRAYS = "torch"
 NAME = "balanced-loss"
 VERSION = version("balanced-loss")
+KNOWN = [
+    {"technique": "class_balanced_weights", "requirement": "CBW-2", "reason": "NaN at beta = 1: 0 / 0"},
+    {"technique": "class_balanced_loss", "requirement": "CBL-8", "reason": "NaN at beta = 1: 0 / 0"},
+    {
+        "technique": "class_balanced_loss",
+        "requirement": "CBL-10",
+        "reason": "the loss of a positive below a logit of -88.7 is lost: its focal factor overflows",
+    },
+    {
+        "technique": "class_balanced_loss",
+        "requirement": "CBL-11",
+        "reason": "NaN gradient for logits below -88.7: its focal factor overflows",
+    },
+    {
+        "technique": "class_balanced_loss",
+        "requirement": "CBL-12",
+        "reason": "the focal factor overflows in float16 from logits of -11 on",
+    },
+    {"technique": "class_balanced_loss", "requirement": "CBL-16", "reason": "NaN without samples: 0 / 0"},
+]
+_KINDS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "focal": "focal_loss"}
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, gamma: float) -> Tensor:
@@ -26,3 +48,22 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, 
     )
     (by_weight,) = torch.autograd.grad(total * (y.sum() + 1), weights, create_graph=True)
     return balance * torch.reshape(by_weight, logits.shape)
+
+
+def class_balanced_weights(counts: Tensor, *, beta: float) -> Tensor:
+    """They enter its loss linearly: a sample of class c at equal logits has log(C) times the weight of c."""
+    loss = Loss("cross_entropy", beta=beta, samples_per_class=counts.cpu().numpy(), class_balanced=True, safe=True)
+    logits = torch.zeros((1, len(counts)), device=counts.device)
+    labels = torch.arange(len(counts), device=counts.device)
+    return torch.stack([loss(logits, label.unsqueeze(0)) for label in labels]) / math.log(len(counts))
+
+
+def class_balanced_loss(
+    logits: Tensor, labels: Tensor, counts: Tensor, *, kind: str, beta: float, gamma: float
+) -> Tensor:
+    """The caller leaves out ignored samples. Its binary cross entropy is a mean over the channels too."""
+    loss = Loss(_KINDS[kind], beta, gamma, counts.cpu().numpy(), class_balanced=True, safe=True)
+    if logits.dtype == torch.float64:  # its weights and targets are float32
+        logits = logits.float()
+    total: Tensor = loss(logits[labels >= 0], labels[labels >= 0])
+    return total * logits.shape[1] if kind == "sigmoid" else total

@@ -34,11 +34,17 @@ def counts_of_present(draw: Draw) -> Case:
 
 
 def some_absent(draw: Draw) -> Case:
-    """The same with one class or more that have no sample."""
+    """The same with one class or more that have no sample, and one or more that have some."""
     case = counts_of_present(draw)
     counts = case.arguments["counts"].copy()
-    counts[: draw.integer(1, len(counts))] = 0
+    counts[: draw.integer(1, len(counts) - 1)] = 0
     return case.with_arguments(counts=np.roll(counts, draw.integer(0, 2)))
+
+
+def all_absent(draw: Draw) -> Case:
+    """No class has a sample."""
+    case = counts_of_present(draw)
+    return case.with_arguments(counts=np.zeros_like(case.arguments["counts"]))
 
 
 def beta_of_1(draw: Draw) -> Case:
@@ -138,10 +144,13 @@ def extreme(*kinds: str) -> Callable[[Draw], Case]:
 
 
 def some_ignored(draw: Draw) -> Case:
-    """Samples some or all of which are ignored."""
+    """Samples some of which are ignored, but not all."""
     dtype = draw.dtype(FULL)
     logits = draw.logits((draw.integer(1, 4), draw.integer(2, 4)), dtype)
-    return _case(draw, logits, dtype, draw.choice(oracle.KINDS), lowest=-1)
+    case = _case(draw, logits, dtype, draw.choice(oracle.KINDS), lowest=-1)
+    labels = case.arguments["labels"].copy()
+    labels[0] = max(labels[0], 0)
+    return case.with_arguments(labels=labels)
 
 
 def of_absent_classes(draw: Draw) -> Case:
@@ -158,9 +167,10 @@ def limits_of_beta(draw: Draw) -> Case:
 
 
 def no_sample(draw: Draw) -> Case:
-    """An empty mini-batch."""
+    """An empty mini-batch, or one of which all is ignored."""
     dtype = draw.dtype(FULL)
-    return _case(draw, np.zeros((0, draw.integer(2, 4))), dtype, draw.choice(oracle.KINDS))
+    case = _case(draw, np.zeros((draw.integer(0, 2), draw.integer(2, 4))), dtype, draw.choice(oracle.KINDS))
+    return case.with_arguments(labels=np.full_like(case.arguments["labels"], -1))
 
 
 def scene(seed: int) -> Case:

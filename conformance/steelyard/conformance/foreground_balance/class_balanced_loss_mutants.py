@@ -285,6 +285,8 @@ LOSS_MUTANTS = (
         classes=_infinite_weights)),
     Mutant("class-balanced-loss/absent-weighs-1", "a weight of 1 for classes without samples", *_variant(
         classes=_weight_1_for_absent)),
+    Mutant("class-balanced-loss/official-weights", "0 / 0 for a class without samples and for beta = 1", *_variant(
+        classes=lambda n, _, beta: _official(n, beta=beta)), seen_in="the authors' program, cbloss"),
     Mutant("class-balanced-loss/by-nonzero-weights", "the number of samples that weigh anything", *_variant(
         denominator=_with_weight), seen_in="TensorFlow's SUM_BY_NONZERO_WEIGHTS"),
     Mutant("class-balanced-loss/ignored-counted", "ignored samples counted by the denominator", *_variant(
