@@ -6,7 +6,14 @@ import numpy as np
 
 from steelyard.conformance.arrays import returned_outputs
 from steelyard.conformance.contract import as_outputs
-from steelyard.conformance.real_data import annotated_photograph, points_of_image, proposals_of_image
+from steelyard.conformance.real_data import (
+    LVIS_IMAGES,
+    annotated_photograph,
+    coco_class_counts,
+    lvis_class_counts,
+    points_of_image,
+    proposals_of_image,
+)
 
 
 class _Inner(NamedTuple):
@@ -53,3 +60,15 @@ def test_all_foreground_points_and_boxes_are_read():
     boxes = sum(len(annotated_photograph(i).boxes) for i in range(203))
 
     assert (foreground, boxes) == (2432, 1913)
+
+
+def test_counts_of_classes_are_those_that_the_readme_tells():
+    """Totals, groups of LVIS and ends of COCO."""
+    images, objects = lvis_class_counts()
+    coco = coco_class_counts()
+
+    assert (len(images), objects.sum()) == (1203, 1_270_141)
+    assert ((images <= 10).sum(), (images <= 100).sum(), len(images)) == (337, 337 + 461, 337 + 461 + 405)
+    assert ((images >= 1) & (images <= objects)).all()
+    assert images.max() <= LVIS_IMAGES
+    assert (len(coco), coco.sum(), coco.max(), coco.min()) == (80, 849_949, 257_253, 198)

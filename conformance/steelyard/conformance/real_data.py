@@ -20,6 +20,9 @@ _DATA = Path(__file__).parent / "data"
 _DENSE = _DATA / "nanodet320_dense.npz"
 _POINTS = _DATA / "nanodet320_points.npz"
 _ANNOTATIONS = _DATA / "coco_exact_annotations.json"
+_COUNTS = _DATA / "class_counts.json"
+LVIS_IMAGES = 100_170
+"""Images of LVIS v1's training set."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,19 @@ def annotated_photograph(number: int) -> AnnotatedPhotograph:
     boxes[:, 2:] += boxes[:, :2]
     labels = np.array([place[annotation["category_id"]] for annotation in own], dtype=np.int64)
     return AnnotatedPhotograph(image["id"], image["height"], image["width"], boxes, labels)
+
+
+@cache
+def coco_class_counts() -> Array:
+    """Objects of each of the 80 classes in COCO's train2017, without crowds."""
+    return np.array(json.loads(_COUNTS.read_text(encoding="utf-8"))["coco_train2017"]["instances"])
+
+
+@cache
+def lvis_class_counts() -> tuple[Array, Array]:
+    """Images and objects of each of the 1,203 classes in LVIS v1's training set."""
+    counts = json.loads(_COUNTS.read_text(encoding="utf-8"))["lvis_v1_train"]
+    return np.array(counts["images"]), np.array(counts["instances"])
 
 
 def _iou_and_giou(one: Array, other: Array) -> tuple[Array, Array]:
