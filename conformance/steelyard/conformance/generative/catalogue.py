@@ -3,5 +3,14 @@
 from __future__ import annotations
 
 from steelyard.conformance.contract import Technique
+from steelyard.conformance.generative.hardest_window import (
+    FEATURES_WITHOUT_WINDOWS,
+    HARDEST_DROPOUT_WINDOW,
+    HARDEST_WINDOW_OF_LINEAR_SCORE,
+)
 
-CONTRACTS: tuple[Technique, ...] = ()
+CONTRACTS: tuple[Technique, ...] = (
+    FEATURES_WITHOUT_WINDOWS,
+    HARDEST_DROPOUT_WINDOW,
+    HARDEST_WINDOW_OF_LINEAR_SCORE,
+)
