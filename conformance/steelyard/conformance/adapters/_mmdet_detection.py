@@ -82,11 +82,13 @@ KNOWN = [
         "technique": "max_iou_matching",
         "requirement": "MATCH-3",
         "reason": "with min_pos_iou=0 an object that overlaps nothing claims every candidate",
+        "url": "https://github.com/open-mmlab/mmdetection/issues/8289",
     },
     {
         "technique": "max_iou_matching",
         "requirement": "MATCH-8",
         "reason": "with min_pos_iou=0 an object that overlaps nothing claims every candidate",
+        "url": "https://github.com/open-mmlab/mmdetection/issues/8289",
     },
     {
         "technique": "max_iou_assignment",
@@ -97,6 +99,7 @@ KNOWN = [
         "technique": "max_iou_assignment",
         "requirement": "ASG-3",
         "reason": "with min_pos_iou=0 an object that overlaps nothing claims every candidate",
+        "url": "https://github.com/open-mmlab/mmdetection/issues/8289",
     },
     {
         "technique": "max_iou_assignment",

@@ -18,6 +18,7 @@ KNOWN = [
         "technique": "pairwise_iou",
         "requirement": "IOU-3",
         "reason": "0/0: NaN for a point or line with itself",
+        "url": "https://github.com/pytorch/vision/issues/3404",
     },
     {
         "technique": "pairwise_giou",
