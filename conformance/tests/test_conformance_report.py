@@ -65,6 +65,17 @@ def page(results):
     return results / "page.html"
 
 
+def test_a_script_too_large_for_a_page_is_left_out(results):
+    """Its failure is told all the same, with the command that replays the case file."""
+    (results / "cases" / "one.py").write_text("print('the script')\n" + "#" * 20_000, encoding="utf-8")
+
+    assert run("good.json", "bad.json", "--html", "page.html").exit_code == 0
+
+    text = (results / "page.html").read_text(encoding="utf-8")
+    assert "the script')" not in text
+    assert "steelyard replay cases/one.json" in text
+
+
 def test_the_page_stands_alone(page):
     """No address of a script, style, picture or font; what a candidate says cannot end a script element."""
     text = page.read_text(encoding="utf-8")

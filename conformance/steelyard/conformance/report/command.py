@@ -19,9 +19,7 @@ def report(
     docs: Annotated[
         str | None, typer.Option(metavar="URL", help="Address of the documentation, for links to its pages.")
     ] = None,
-    date: Annotated[
-        str | None, typer.Option(metavar="DAY", help="Of the page; default: today.")
-    ] = None,
+    date: Annotated[str | None, typer.Option(metavar="DAY", help="Of the page; default: today.")] = None,
 ) -> None:
     """Show several candidates side by side: one self-contained page (needs the extra steelyard[report]).
 

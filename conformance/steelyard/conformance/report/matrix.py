@@ -14,6 +14,9 @@ from steelyard.conformance.registry import TECHNIQUES
 from steelyard.conformance.results import SCHEMA, RequirementResult, Result, TechniqueResult, result_from_json
 from steelyard.conformance.schemas import violation
 
+LARGEST_SCRIPT = 16_384
+"""In bytes; the smallest inputs that show a failure take one or two thousand."""
+
 
 def read_results(files: Iterable[Path]) -> list[tuple[Path, Result]]:
     """Results as `check --json` writes them."""
@@ -99,9 +102,12 @@ def _requirement(found: RequirementResult, file: Path) -> dict[str, Any]:
 
 
 def _script(file: Path, case: str) -> str | None:
-    """The script beside the case file, which lies where the run was started or beside the result."""
+    """The script beside the case file, which lies where the run was started or beside the result.
+
+    None where it is too large for a page: a scene of thousands of candidates is for the case file.
+    """
     for folder in (Path(), file.parent):
         script = (folder / case).with_suffix(".py")
         if script.is_file():
-            return script.read_text(encoding="utf-8")
+            return script.read_text(encoding="utf-8") if script.stat().st_size <= LARGEST_SCRIPT else None
     return None
