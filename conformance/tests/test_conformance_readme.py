@@ -23,7 +23,7 @@ def test_the_main_command_installs_and_judges_our_implementation():
 
     assert command.count("\n") == 1
     assert "pip install -q -c constraints.txt" in command
-    assert command.rstrip().endswith(".venv/bin/steelyard check steelyard.impl")
+    assert command.rstrip().endswith(".venv/bin/steelyard check steelyard.impl --profile quick")
 
 
 def test_the_test_command_installs_and_runs_all_tests():
