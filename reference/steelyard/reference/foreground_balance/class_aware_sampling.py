@@ -115,7 +115,6 @@ def _keys(
 def _cycles(images: Int, keys: Float, wanted: int) -> list[int]:
     """Random orders of the same images, one after the other."""
     drawn: list[int] = []
-    while len(images) and len(drawn) < wanted:
-        cycle = keys[len(drawn) : len(drawn) + len(images)]
-        drawn.extend(images[np.argsort(cycle, kind="stable")].tolist())
+    for begin in range(0, wanted if len(images) else 0, max(len(images), 1)):
+        drawn.extend(images[np.argsort(keys[begin : begin + len(images)], kind="stable")].tolist())
     return drawn

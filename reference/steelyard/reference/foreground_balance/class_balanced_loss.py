@@ -65,12 +65,12 @@ def class_balanced_weights(counts: ArrayLike, *, beta: float = 0.999) -> Float:
     effective = effective_number(counts, beta=beta)
 
     # QUANTITIES OF THE PAPER
-    occurs = effective > 0.0
-    smallest = effective.min(initial=np.inf, where=occurs)
-    inverse = np.divide(smallest, effective, out=np.zeros(effective.shape), where=occurs)  # in (0, 1]: no overflow
+    if not effective.any():
+        return effective
+    inverse = 1.0 / np.where(effective > 0.0, effective, np.inf)  # 0 for a class that does not occur
 
     # RESULT
-    return inverse * (occurs.sum() / max(inverse.sum(), 1.0))
+    return inverse * (np.count_nonzero(inverse) / inverse.sum())
 
 
 def class_balanced_loss(
