@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from steelyard.conformance import check
+from steelyard.conformance import check, programs
 from steelyard.conformance.candidates import CandidateError, CandidateLost, LoadError, NoGradientError
 from steelyard.conformance.cases import read_case
 from steelyard.conformance.command_line import app
@@ -21,6 +21,8 @@ from steelyard.conformance.loading import Target
 from steelyard.conformance.programs import HELLO, Program
 from steelyard.conformance.results import Status, Verdict
 from steelyard.conformance.schemas import violation
+
+pytest_plugins = ["pytester"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CASE = Case(
@@ -159,6 +161,15 @@ def test_a_gradient_that_is_not_offered_is_not_asked_for(program):
         ('say({"type": "answer", "id": call["id"], "outputs": []})', "does not know"),
         ('say({"type": "answer", "id": call["id"], "outputs": [{**ONE, "shape": [2]}]})', "expected 2 elements"),
         ('say({"type": "answer", "id": call["id"], "outputs": [{**ONE, "data": [1, "x", 3]}]})', r"data\[1\]"),
+        (
+            'say({"type": "answer", "id": call["id"], "outputs": [{**ONE, "shape": [0, 10**30], "data": []}]})',
+            "an array that cannot be read: shape",
+        ),
+        (
+            'say({"type": "answer", "id": call["id"], "outputs": [{**ONE, "shape": [0] * 65, "data": []}]})',
+            "an array that cannot be read: shape",
+        ),
+        ('print("[" * 100_000, flush=True)', "a line that is not JSON"),
         ('say({"type": "answer", "id": call["id"], "outputs": [ONE]})', "lacks the gradient with respect to logits"),
     ],
 )
@@ -179,6 +190,8 @@ def test_an_answer_that_is_none_is_an_error_of_that_call(program, body, message)
         ("os._exit(7)", "exited with status 7"),
         ('sys.exit("out of ideas")', "exited with status 1: out of ideas"),
         ("os.kill(os.getpid(), 11)", "was ended by SIGSEGV"),
+        ("os.kill(os.getpid(), 40)", "was ended by (signal 40|SIGRT.*)"),
+        ('sys.exit("out\tof ideas")', "exited with status 1: out.of ideas"),
         ("os.close(1); time.sleep(60)", "did not answer|closed its standard output"),
         ('os.write(2, b"x" * 2**21); time.sleep(60)', "wrote more than 1 MiB to its standard error"),
     ],
@@ -202,6 +215,17 @@ def test_a_program_that_is_lost_does_not_end_the_run(program, body, message):
         ('say({**HELLO, "protocol": "steelyard-protocol-9"})', "", "its hello is not as docs/protocol.md says"),
         ('say({**HELLO, "dtypes": ["float8"]})', "", "its hello is not as"),
         ('say({"type": "answer", "id": 1, "outputs": [ONE]})', "", "expected hello"),
+        (
+            'say({**HELLO, "functions": {"sigmoid_focal_loss": {"options": ["beta"]}}})',
+            "",
+            "options: expected some of alpha, gamma, got 'beta'",
+        ),
+        (
+            'say({**HELLO, "functions": {"sigmoid_focal_loss": {"gradients": ["targets"]}}})',
+            "",
+            "gradients: expected some of logits, got 'targets'",
+        ),
+        ('say({**HELLO, "dialects": {"sigmoid_focal_loss": "mine"}})', "", "dialects: sigmoid_focal_loss: expected"),
         ('say({**HELLO, "functions": {"sigmoid_focal_los": {}}})', "", "did you mean sigmoid_focal_loss"),
     ],
 )
@@ -245,6 +269,27 @@ def test_smoke_calls_each_function_once(compiled):
     assert said.exit_code == 0
     assert "focal_loss.c 1 (JSON lines arrays)" in said.output
     assert "sigmoid_focal_loss: answers" in said.output
+
+
+def test_a_flood_of_standard_output_is_lost(program, monkeypatch):
+    """A line without end: the cause is named before the time is up."""
+    monkeypatch.setattr(programs, "_LONGEST_LINE", 2**20)
+    candidate = loaded(program('os.write(1, b"x" * 2**22); time.sleep(60)'))
+
+    with pytest.raises(CandidateLost, match="answered a line of more than 1 MiB"):
+        candidate.evaluate("sigmoid_focal_loss", CASE)
+    candidate.close()
+
+
+def test_the_pytest_door_takes_programs(compiled, pytester):
+    """One test a requirement, as for a function."""
+    pytester.makepyfile(
+        "from steelyard.conformance import conformance_tests\n"
+        f'test_mine = conformance_tests({compiled["right"]!r}, technique="sigmoid_focal_loss", profile="quick")\n'
+    )
+    done = pytester.runpytest_subprocess("-q", "-k", "FL-3 or FL-10", "-p", "no:cacheprovider")
+
+    done.assert_outcomes(passed=2, deselected=19)
 
 
 def test_large_cases_pass_through_the_pipes(program):

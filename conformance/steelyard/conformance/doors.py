@@ -45,18 +45,21 @@ def check_profile(profile: str) -> None:
         )
 
 
+def load(target: Target, *, device: str = "cpu", limits: Limits | None = None, isolated: bool = True) -> Candidate:
+    """A loaded candidate, which whoever asked for it has to close."""
+    if is_program(target.text):
+        return Program(target, device=device, limits=limits)
+    if isolated:
+        return IsolatedCandidate(target, device=device, limits=limits)
+    return Host(target, device=device)
+
+
 @contextmanager
 def candidate(
     target: Target, *, device: str = "cpu", limits: Limits | None = None, isolated: bool = True
 ) -> Iterator[Candidate]:
     """A loaded candidate, in a process of its own unless `isolated` is False."""
-    loaded: Candidate
-    if is_program(target.text):
-        loaded = Program(target, device=device, limits=limits)
-    elif isolated:
-        loaded = IsolatedCandidate(target, device=device, limits=limits)
-    else:
-        loaded = Host(target, device=device)
+    loaded = load(target, device=device, limits=limits, isolated=isolated)
     try:
         yield loaded
     finally:

@@ -60,6 +60,8 @@ def decode_array(document: Any) -> Array:  # noqa: ANN401
         return np.array(elements, dtype=_KINDS[kind]).reshape(shape)
     except OverflowError as error:
         raise EncodingError("data: an integer does not fit into 64 bits") from error
+    except ValueError as error:  # no element, but more axes or longer ones than an array can have
+        raise EncodingError(f"shape: {error}") from error
 
 
 def encode_float(value: float, form: str = "hex") -> str | float:

@@ -152,7 +152,7 @@ class IsolatedCandidate:
         if status is None:
             return "closed its connection to the suite"
         if status < 0:
-            return f"was ended by {signal.Signals(-status).name}"
+            return f"was ended by {signal_name(-status)}"
         last = self._last_line()
         return f"exited with status {status}" + (f": {last}" if status == 1 and last else "")
 
@@ -186,3 +186,11 @@ class IsolatedCandidate:
         self._connection = self._process = None
         self._output.seek(0)
         self._output.truncate()
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV and the like; real-time signals have numbers only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from steelyard.conformance.candidates import (
@@ -32,7 +32,7 @@ from steelyard.conformance.candidates import (
 )
 from steelyard.conformance.contract import Array, Case
 from steelyard.conformance.encoding import EncodingError, decode_array, encode_array, encode_option
-from steelyard.conformance.isolation import Limits
+from steelyard.conformance.isolation import Limits, signal_name
 from steelyard.conformance.loading import Target
 from steelyard.conformance.registry import TECHNIQUES, closest, technique
 from steelyard.conformance.schemas import violation
@@ -40,7 +40,7 @@ from steelyard.conformance.schemas import violation
 PREFIX = "exec:"
 PROTOCOL = "steelyard-protocol-1"
 HELLO = {"type": "hello", "protocol": PROTOCOL}
-_LONGEST_LINE = 256 * 2**20
+_LONGEST_LINE = 64 * 2**20
 _READ = 1 << 16
 _GOODBYE = 5.0  # seconds that the program may take to end after its input has
 
@@ -154,7 +154,11 @@ class Program:
                 self._stop()
                 hint = closest(technique_id, list(TECHNIQUES))
                 raise LoadError(f"{self._text}: functions: unknown technique {technique_id!r}{hint}")
-            options = [option.name for option in technique(technique_id).options]
+            contract = technique(technique_id)
+            options = [option.name for option in contract.options]
+            self._refuse_unknown(f"{technique_id}: options", offered.get("options", ()), options)
+            differentiable = [argument.name for argument in contract.arguments if argument.differentiable]
+            self._refuse_unknown(f"{technique_id}: gradients", offered.get("gradients", ()), differentiable)
             functions[technique_id] = Signature(
                 frozenset(offered.get("options", options)),
                 has_gradient=bool(offered.get("gradients")),
@@ -162,11 +166,22 @@ class Program:
                 text=f"{technique_id} of {self._text}",
             )
             self._gradients[technique_id] = tuple(offered.get("gradients", ()))
+        for technique_id, dialect in hello.get("dialects", {}).items():
+            self._refuse_unknown("dialects", [technique_id], functions)
+            self._refuse_unknown(
+                f"dialects: {technique_id}", [dialect], [offered.id for offered in technique(technique_id).dialects]
+            )
         self._floats = hello.get("floats", "hex")
         return Description(
             name=hello["name"], version=hello.get("version", ""), arrays="JSON lines", dtypes=tuple(hello["dtypes"]),
             functions=functions, dialects=hello.get("dialects", {}), known=tuple(hello.get("known", ())),
         )  # fmt: skip
+
+    def _refuse_unknown(self, where: str, names: Iterable[str], known: Iterable[str]) -> None:
+        for name in names:
+            if name not in known:
+                self._stop()
+                raise LoadError(f"{self._text}: {where}: expected some of {', '.join(known) or 'none'}, got {name!r}")
 
     def _decoded(self, answer: dict[str, Any], case: Case, gradient_of: Sequence[str]) -> Answer:
         wrong = violation(answer, "protocol") or ("" if answer["type"] == "answer" else "$.type: expected answer")
@@ -202,7 +217,9 @@ class Program:
         pipes = select.poll()
         pipes.register(self._process.stdout, select.POLLIN)
         pipes.register(self._process.stdin, select.POLLOUT)
-        while b"\n" not in self._received:
+        searched = 0
+        while self._received.find(b"\n", searched) < 0:
+            searched = len(self._received)
             left = deadline - time.monotonic()
             if left <= 0:
                 raise CandidateLost(f"did not answer within {seconds:g} s")
@@ -237,14 +254,14 @@ class Program:
         except subprocess.TimeoutExpired:
             return "closed its standard output"
         if status < 0:
-            return f"was ended by {signal.Signals(-status).name}"
+            return f"was ended by {signal_name(-status)}"
         last = self._last_line()
         return f"exited with status {status}" + (f": {last}" if last else "")
 
     def _last_line(self) -> str:
         size = os.fstat(self._errors.fileno()).st_size
         text = os.pread(self._errors.fileno(), 4096, max(0, size - 4096)).decode(errors="replace").strip()
-        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.splitlines()[-1:])[:200]
+        return _printable("".join(text.splitlines()[-1:]))[:200]
 
     def _limit_memory(self) -> None:
         if self._limits.memory_bytes is None or sys.platform != "linux":
@@ -291,16 +308,20 @@ def call_request(
     }
 
 
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def _array(document: Mapping[str, Any], case: Case) -> tuple[Array, str]:
     values = decode_array({name: value for name, value in document.items() if name != "dtype"})
     return values, str(document.get("dtype", case.dtype if values.dtype.kind == "f" else values.dtype.name))
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line[:60].decode(errors="replace"))
+    shown = _printable(line[:60].decode(errors="replace"))
     try:
         document = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _OutOfStepError(f"answered a line that is not JSON: {shown}") from error
     if not isinstance(document, dict):
         raise _OutOfStepError(f"answered a line that is not a JSON object: {shown}")

@@ -204,10 +204,10 @@ _candidates: dict[str, Candidate] = {}
 
 def _shared(target: Target) -> Candidate:
     """One process for all tests of a target; it ends with the session."""
-    from steelyard.conformance.isolation import IsolatedCandidate  # noqa: PLC0415
+    from steelyard.conformance.doors import load  # noqa: PLC0415
 
     key = repr(target)
     if key not in _candidates:
-        _candidates[key] = IsolatedCandidate(target)
+        _candidates[key] = load(target)
         atexit.register(_candidates[key].close)
     return _candidates[key]
