@@ -141,6 +141,17 @@ def test_both_directions_fit_the_schema(program):
     assert answer.outputs[0].tolist() == answer.gradients["logits"].tolist() == [1, 2, 3]
 
 
+def test_one_of_several_functions_can_be_chosen(program):
+    """`--as` names it; one that is not offered is refused."""
+    text = program("pass")
+    chosen = Program(Target(text, technique="focal_loss_star"))
+    assert set(chosen.description.functions) == {"focal_loss_star"}
+    chosen.close()
+
+    with pytest.raises(LoadError, match="--as: expected some of sigmoid_focal_loss, focal_loss_star"):
+        Program(Target(text, technique="softmax_focal_loss"))
+
+
 def test_a_gradient_that_is_not_offered_is_not_asked_for(program):
     """`NoGradientError`, as for a Python function without one."""
     candidate = loaded(program('say({"type": "answer", "id": call["id"], "outputs": [ONE]})'))
@@ -241,7 +252,7 @@ def test_a_program_that_does_not_say_hello_cannot_be_loaded(program, hello, befo
         (Target("exec:no-such-program-here"), "no-such-program-here: No such file or directory"),
         (Target("exec:"), "expected a command after exec:"),
         (Target('exec:a "b'), "not a command"),
-        (Target("exec:true", technique="sigmoid_focal_loss"), "--as, --map and --set are for Python functions"),
+        (Target("exec:true", names={"logits": "x"}), "--map and --set are for Python functions"),
     ],
 )
 def test_a_command_that_is_none(target, message):

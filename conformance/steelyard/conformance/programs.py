@@ -55,8 +55,9 @@ class Program:
 
     def __init__(self, target: Target, *, device: str = "cpu", limits: Limits | None = None) -> None:
         self._text = target.text
-        if target.technique is not None or target.names or target.constants:
-            raise LoadError(f"{self._text}: --as, --map and --set are for Python functions; a program names its own")
+        self._only = target.technique
+        if target.names or target.constants:
+            raise LoadError(f"{self._text}: --map and --set are for Python functions; a program knows our names")
         if device != "cpu":
             raise LoadError(f"{self._text}: device: a program gets numbers, not tensors on {device}")
         try:
@@ -149,6 +150,8 @@ class Program:
             self._stop()
             raise LoadError(f"{self._text}: its hello is not as docs/protocol.md says: {wrong}")
         functions = {}
+        if self._only is not None:
+            self._refuse_unknown("--as", [self._only], hello["functions"])
         for technique_id, offered in hello["functions"].items():
             if technique_id not in TECHNIQUES:
                 self._stop()
@@ -159,6 +162,8 @@ class Program:
             self._refuse_unknown(f"{technique_id}: options", offered.get("options", ()), options)
             differentiable = [argument.name for argument in contract.arguments if argument.differentiable]
             self._refuse_unknown(f"{technique_id}: gradients", offered.get("gradients", ()), differentiable)
+            if self._only not in (None, technique_id):
+                continue
             functions[technique_id] = Signature(
                 frozenset(offered.get("options", options)),
                 has_gradient=bool(offered.get("gradients")),
