@@ -33,6 +33,7 @@ from steelyard.reference.foreground_balance import class_aware_sampling as oracl
 _FULL = ("float32", "float64")
 _CLASSES = 4
 _PASSES = 1200
+_KEYS = ("class_keys", "image_keys")
 _SHEN = "Shen, Lin, Huang, Relay Backpropagation, ECCV 2016, arXiv 1512.05830, section 4.1"
 
 # --- inputs ---------------------------------------------------------------------------------------------------
@@ -59,6 +60,8 @@ def _case(draw: Draw, labels: Array, passes: int, *, length: int | None = None, 
         "images_per_class": each,
         "epoch_length": min(length, full) if length is not None else full - min(draw.integer(0, 2), full),
     }
+    if length is None and len(labels) <= full and draw.flag(20):
+        options["epoch_length"] = None
     return Case(arguments, options, draw.dtype(_FULL))
 
 
@@ -121,6 +124,12 @@ def long_tail(seed: int) -> Case:
     }
     options: dict[str, OptionValue] = {"num_classes": 60, "images_per_class": 1, "epoch_length": 2_000}
     return Case(arguments, options, "float32", origin=f"scene {seed}")
+
+
+def tied_keys(seed: int) -> Case:
+    """The same with keys of eight values, so that long lists hold equal ones."""
+    case = long_tail(seed)
+    return case.with_arguments(**{name: np.floor(8.0 * case.arguments[name]) / 8.0 for name in _KEYS})
 
 
 def _several_cycles(case: Case) -> bool:
@@ -220,9 +229,11 @@ CLASS_AWARE_ORDER = Technique(
                     needs_keys=True,
                     reaches={"a class begins another cycle": _several_cycles,
                              "an image with several classes": _several_classes,
-                             "an image without objects": _no_object}),
+                             "an image without objects": _no_object,
+                             "as many places as images": lambda c: c.options["epoch_length"] is None},
+                    no_mutant="what is wrong is wrong with equal keys too; this names the ordinary case"),
         Requirement("CAS-2", Level.MUST, Kind.TIES, "Of equal keys the first comes first.", "house rule", value,
-                    equal_keys, dtypes=_FULL, needs_keys=True, examples=0.5),
+                    equal_keys, scenes=(tied_keys,), dtypes=_FULL, needs_keys=True, examples=0.5),
         Requirement("CAS-3", Level.MUST, Kind.CONSERVATION,
                     "Every pass has each class alike often; no image comes again before all of its class did.",
                     "section 4.1", passes_and_cycles, one_class_an_image, dtypes=_FULL, examples=0.5,

@@ -41,7 +41,7 @@ def _order(
     """The oracle's plan with one part of it exchanged."""
 
     def mutant(labels: Array, class_keys: Array, image_keys: Array, *, num_classes: int, images_per_class: int,
-               epoch_length: int) -> Array:  # fmt: skip
+               epoch_length: int | None) -> Array:  # fmt: skip
         _RIGHT(labels, class_keys, image_keys, num_classes=num_classes, images_per_class=images_per_class,
                epoch_length=epoch_length)  # fmt: skip
         wanted, begin = len(class_keys) * images_per_class, 0
@@ -59,7 +59,7 @@ def _order(
                 for _ in range(images_per_class):
                     order.append(streams[c][used[c] % len(streams[c])])
                     used[c] += 1
-        return np.array(order[:epoch_length], dtype=np.int64)
+        return np.array(order[: len(labels) if epoch_length is None else epoch_length], dtype=np.int64)
 
     return mutant
 
@@ -128,12 +128,18 @@ def _own_keys(power: float, *, fixed: bool) -> Function:
     return mutant
 
 
+def _whole_passes(labels: Array, class_keys: Array, image_keys: Array, **options: Any) -> Array:  # noqa: ANN401
+    _RIGHT(labels, class_keys, image_keys, **options)
+    full = len(class_keys) * len(np.unique(labels[labels >= 0])) * options["images_per_class"]
+    return np.asarray(_RIGHT(labels, class_keys, image_keys, **{**options, "epoch_length": full}))
+
+
 def _any_keys(labels: Array, class_keys: Array, image_keys: Array, **options: Any) -> Array:  # noqa: ANN401
     number = options["num_classes"] * len(class_keys) * options["images_per_class"] + np.size(labels)
     return np.asarray(_RIGHT(np.atleast_2d(labels), class_keys, np.resize(image_keys, number), **options))
 
 
-_UNCHECKED = {"images_per_class": lambda n: max(n, 1), "epoch_length": lambda n: max(n, 0)}
+_UNCHECKED = {"images_per_class": lambda n: max(n, 1), "epoch_length": mistakes.at_least_0}
 
 MUTANTS = (
     Mutant("class-aware/independent-classes", "classes drawn with replacement", _order(turns=_independent_classes)),
@@ -158,6 +164,7 @@ MUTANTS = (
            draws_own_keys=True),
     Mutant("class-aware/fixed", "keys of its own, the same in all passes", _own_keys(0.0, fixed=True),
            draws_own_keys=True),
+    Mutant("class-aware/all-places", "the whole of the last pass", _whole_passes),
     Mutant("class-aware/in-place", "the labels overwritten", mistakes.overwriting(_RIGHT, "labels")),
     Mutant("class-aware/raises-on-empty", "an error where there is no image",
            mistakes.failing_on_empty(_RIGHT, "labels")),

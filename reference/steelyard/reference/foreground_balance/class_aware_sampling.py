@@ -89,7 +89,7 @@ def class_aware_order(
     wanted = passes * images_per_class
     stream, begin = {}, 0
     for c in range(num_classes):
-        stream[c] = _cycles(images[c], image_key[begin : begin + wanted + len(images[c])], wanted)
+        stream[c] = _cycles(images[c], image_key[begin:], wanted)
         begin += wanted + len(images[c])
 
     order: list[int] = []
@@ -115,6 +115,6 @@ def _keys(
 def _cycles(images: Int, keys: Float, wanted: int) -> list[int]:
     """Random orders of the same images, one after the other."""
     drawn: list[int] = []
-    for begin in range(0, wanted if len(images) else 0, max(len(images), 1)):
-        drawn.extend(images[np.argsort(keys[begin : begin + len(images)], kind="stable")].tolist())
+    for begin in range(0, wanted, max(len(images), 1)):
+        drawn.extend(images[np.argsort(keys[begin : begin + len(images)], kind="stable")])
     return drawn
