@@ -74,6 +74,8 @@ def _known(tree: ast.Module) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Dict)
         for key, value in zip(node.keys, node.values, strict=True)
-        if isinstance(key, ast.Constant) and key.value == "technique" and isinstance(value, ast.Constant)
+        if isinstance(key, ast.Constant)
+        and key.value == "technique"
+        and isinstance(value, ast.Constant)
         and isinstance(value.value, str)
     }
