@@ -146,10 +146,11 @@ def extreme(*kinds: str) -> Callable[[Draw], Case]:
 def some_ignored(draw: Draw) -> Case:
     """Samples some of which are ignored, but not all."""
     dtype = draw.dtype(FULL)
-    logits = draw.logits((draw.integer(1, 4), draw.integer(2, 4)), dtype)
+    logits = draw.logits((draw.integer(2, 5), draw.integer(2, 4)), dtype)
     case = _case(draw, logits, dtype, draw.choice(oracle.KINDS), lowest=-1)
     labels = case.arguments["labels"].copy()
     labels[0] = max(labels[0], 0)
+    labels[-1] = -1
     return case.with_arguments(labels=labels)
 
 

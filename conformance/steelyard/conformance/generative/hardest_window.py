@@ -387,7 +387,7 @@ FEATURES_WITHOUT_WINDOWS = Technique(
     requirements=(
         Requirement("WIN-1", Level.MUST, Kind.VALUE,
                     "The cells of window j are 0 in all channels, the others as given.", "section 4.1",
-                    value, grids, examples=0.5, reaches={"a window that was moved back": _moved_back}),
+                    value, grids, reaches={"a window that was moved back": _moved_back}),
         Requirement("WIN-2", Level.MUST, Kind.EMPTY, "Without RoIs or channels there is nothing to block.",
                     "house rule", value, no_features, examples=0.1),
         Requirement("WIN-3", Level.MUST, Kind.BATCH, "RoIs do not see each other.", "section 4.1",

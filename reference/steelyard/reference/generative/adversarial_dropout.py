@@ -249,8 +249,14 @@ def dropout_mask_loss(logits: ArrayLike, targets: ArrayLike, rewarded: ArrayLike
 def dropout_mask_loss_grad(logits: ArrayLike, targets: ArrayLike, rewarded: ArrayLike) -> Float:
     r"""Derivative of `dropout_mask_loss` by the logits: $(\sigma(f) - t) / n$ of the rewarded RoIs, 0 of the others.
 
-    Same arguments; float64, shape of `logits`.
+    Parameters, errors: as `dropout_mask_loss`. Returns float64, shape of `logits`.
 
+    Source
+    ------
+    The derivative of `dropout_mask_loss`: that of the logistic loss, over the number of cells.
+
+    Examples
+    --------
     >>> dropout_mask_loss_grad([[[0.0]], [[0.0]]], [[[1]], [[0]]], [True, False]).ravel()
     array([-0.25,  0.  ])
     """
