@@ -104,10 +104,10 @@ def requirement_line(found: RequirementResult) -> Text:
 
 
 def print_result(console: Console, result: Result, techniques: dict[str, Technique]) -> None:
-    """The failures, the verdicts and the summary line."""
+    """The failures, known ones too, the verdicts and the summary line."""
     for judged in result.techniques:
         for found in judged.requirements:
-            if found.status in (Status.FAIL, Status.ERROR, Status.FIXED):
+            if found.status in (Status.FAIL, Status.ERROR, Status.FIXED, Status.KNOWN):
                 report = escape(failure_report(techniques[judged.id], found))
                 console.print(report, highlight=False, soft_wrap=True)
                 console.print()

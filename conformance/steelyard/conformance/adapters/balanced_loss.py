@@ -11,6 +11,26 @@ ARRAYS = "torch"
 NAME = "balanced-loss"
 VERSION = version("balanced-loss")
 KNOWN = [
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-5",
+        "reason": "the loss of a positive below a logit of -88.7 is lost: its focal factor overflows",
+    },
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-6",
+        "reason": "NaN gradient for logits below -88.7: its focal factor overflows",
+    },
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-7",
+        "reason": "NaN gradient for logits below -88.7: its focal factor overflows",
+    },
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-9",
+        "reason": "the focal factor overflows in float16 from logits of -11 on",
+    },
     {"technique": "class_balanced_weights", "requirement": "CBW-2", "reason": "NaN at beta = 1: 0 / 0"},
     {"technique": "class_balanced_loss", "requirement": "CBL-8", "reason": "NaN at beta = 1: 0 / 0"},
     {

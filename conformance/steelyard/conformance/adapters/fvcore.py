@@ -10,6 +10,13 @@ ARRAYS = "torch"
 DTYPES = ("float32", "float16", "bfloat16")  # it computes in float32 whatever comes in
 NAME = "fvcore"
 VERSION = version("fvcore")
+KNOWN = [
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-7",
+        "reason": "NaN gradient for gamma in (0, 1) once 1 - p_t rounds to 0",
+    },
+]
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, gamma: float) -> Tensor:

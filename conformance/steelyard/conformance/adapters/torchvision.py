@@ -12,7 +12,15 @@ from steelyard.conformance.adapters import _torchvision_sampling as sampling
 ARRAYS = "torch"
 NAME = "torchvision"
 VERSION = torchvision.__version__
-KNOWN = [*detection.KNOWN, *sampling.KNOWN]
+KNOWN = [
+    *detection.KNOWN,
+    *sampling.KNOWN,
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-7",
+        "reason": "NaN gradient for gamma in (0, 1) once 1 - p_t rounds to 0",
+    },
+]
 
 box_area = detection.box_area
 cell_anchors = detection.cell_anchors
