@@ -91,6 +91,11 @@ from steelyard.reference.generative.adversarial_dropout import (
 from steelyard.reference.generative.adversarial_dropout import dropout_is_rewarded as dropout_is_rewarded
 from steelyard.reference.generative.adversarial_dropout import dropout_mask_loss as dropout_mask_loss
 from steelyard.reference.generative.adversarial_dropout import dropout_mask_loss_grad as dropout_mask_loss_grad
+from steelyard.reference.generative.box_generator import generate_boxes as generate_boxes
+from steelyard.reference.generative.feasible_region import best_iou_of_corner as best_iou_of_corner
+from steelyard.reference.generative.feasible_region import first_corner_areas as first_corner_areas
+from steelyard.reference.generative.feasible_region import second_corner_areas as second_corner_areas
+from steelyard.reference.generative.feasible_region import second_corner_limits as second_corner_limits
 from steelyard.reference.generative.hardest_window import dropout_window_masks as dropout_window_masks
 from steelyard.reference.generative.hardest_window import dropout_window_starts as dropout_window_starts
 from steelyard.reference.generative.hardest_window import features_without_windows as features_without_windows
@@ -98,6 +103,10 @@ from steelyard.reference.generative.hardest_window import hardest_dropout_window
 from steelyard.reference.generative.hardest_window import (
     hardest_window_of_linear_score as hardest_window_of_linear_score,
 )
+from steelyard.reference.generative.positive_rois import generate_positive_rois as generate_positive_rois
+from steelyard.reference.generative.positive_rois import instance_slots as instance_slots
+from steelyard.reference.generative.positive_rois import iou_bin_quotas as iou_bin_quotas
+from steelyard.reference.generative.positive_rois import requested_ious as requested_ious
 from steelyard.reference.hard_sampling.bootstrapping import bootstrapping as bootstrapping
 from steelyard.reference.hard_sampling.bootstrapping import mine_false_positives as mine_false_positives
 from steelyard.reference.hard_sampling.bootstrapping import mine_random_false_positives as mine_random_false_positives
