@@ -92,6 +92,10 @@ from steelyard.reference.generative.adversarial_dropout import dropout_is_reward
 from steelyard.reference.generative.adversarial_dropout import dropout_mask_loss as dropout_mask_loss
 from steelyard.reference.generative.adversarial_dropout import dropout_mask_loss_grad as dropout_mask_loss_grad
 from steelyard.reference.generative.box_generator import generate_boxes as generate_boxes
+from steelyard.reference.generative.box_generator_laws import generated_iou_survival as generated_iou_survival
+from steelyard.reference.generative.box_generator_laws import (
+    generated_side_probabilities as generated_side_probabilities,
+)
 from steelyard.reference.generative.feasible_region import best_iou_of_corner as best_iou_of_corner
 from steelyard.reference.generative.feasible_region import first_corner_areas as first_corner_areas
 from steelyard.reference.generative.feasible_region import second_corner_areas as second_corner_areas
