@@ -61,6 +61,37 @@ def test_known_mistake_is_named_as_itself(technique, mutant_id, requirement):
     assert found.explanation.startswith(f"equals the oracle with {summary}")
 
 
+@pytest.mark.parametrize(
+    ("technique", "mutant_id", "requirement", "status"),
+    [
+        ("distribution_focal_loss", "distribution-focal/index-error", "DFL-4", "error"),
+        ("distribution_focal_loss", "distribution-focal/extrapolating", "DFL-20", "fail"),
+        ("isr_p_weights", "isr-p/written-into-label-weights", "IP-18", "fail"),
+    ],
+)
+def test_a_failure_without_numbers_is_named_by_how_it_ends(technique, mutant_id, requirement, status):
+    """An error, an answer where an error belongs, an input written to: the one mutant that ends so is named."""
+    contract = TECHNIQUES[technique]
+
+    found = judged(contract, mutant_functions(contract, mutant_id), requirement)[requirement]
+
+    summary = next(m.summary for m in contract.mutants if m.id == mutant_id)
+    assert (found.status, found.diagnosis) == (status, mutant_id)
+    assert found.explanation.startswith(f"fails as the oracle does with {summary}")
+
+
+def test_mistakes_that_a_check_cannot_tell_apart_are_all_named():
+    """The largest IoU that is never drawn: two known mistakes show so, and no id is given."""
+    contract = TECHNIQUES["iou_balanced_negatives"]
+
+    found = judged(contract, mutant_functions(contract, "iou-balanced/largest-left-out"), "IBN-6")["IBN-6"]
+
+    assert found.diagnosis is None
+    assert found.explanation.startswith("fails as known mistakes do that this check does not tell apart")
+    assert "iou-balanced/largest-left-out" in found.explanation
+    assert "iou-balanced/bins-from-minus-one" in found.explanation
+
+
 def test_mix_of_two_mistakes_is_none_known():
     """Half of the elements as one mutant has them and half as another: no single mistake explains both."""
     one, other = mutant("focal/alpha-on-negatives").function, mutant("focal/gamma-on-p").function

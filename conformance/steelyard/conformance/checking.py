@@ -53,6 +53,10 @@ class Deviation(Exception):  # noqa: N818 - the word for what a candidate does
         self.evidence = evidence
 
 
+class DistributionDeviation(Deviation):
+    """The candidate's random choices have another distribution."""
+
+
 class NotOfferedError(BaseException):
     """The candidate lacks what the requirement needs. Not an `Exception`: there is nothing to shrink."""
 
@@ -186,7 +190,9 @@ class Bench:
         self.checks += 1
         suspicion = suspect(test, seed)
         if suspicion is not None:
-            raise Deviation(f"distribution: p-value {suspicion.p_value:.1g}, confirmed: {suspicion.sentence}", case)
+            raise DistributionDeviation(
+                f"distribution: p-value {suspicion.p_value:.1g}, confirmed: {suspicion.sentence}", case
+            )
 
 
 # --- checks for every technique -----------------------------------------------------------------------------

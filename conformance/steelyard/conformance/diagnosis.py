@@ -2,6 +2,9 @@
 
 An explanation must hold on all inputs at hand: those that failed, and fresh ones. Where the oracle itself is
 right, the explanation must be right too. So an explanation is a function that the candidate equals, not a guess.
+
+A failure without numbers (an error where an answer belongs or the reverse, an input written to, a distribution) cannot
+be equalled; there the mutants are named that fail in the same way on the same inputs, if they are few.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from steelyard.conformance.candidates import Answer, Candidate, CandidateError, NoGradientError, OwnFunctions
-from steelyard.conformance.checking import float_format
-from steelyard.conformance.contract import Array, Case, Dialect, Technique
+from steelyard.conformance.checking import Bench, Deviation, NotOfferedError, float_format
+from steelyard.conformance.contract import Array, Case, Dialect, Mutant, Requirement, Technique
 from steelyard.conformance.judging import Bounds, coarser, compare, gradient_bounds, value_bounds
 from steelyard.conformance.precision import computing_precision
 
@@ -38,6 +41,8 @@ class _Explanation:
 
 _CONDITION = 1024.0  # of an explanation, in units of its distance from the oracle
 NONE_FITS = "no known mistake matches"
+_HOLDS = "holds"
+_ALIKE_AT_MOST = 5  # more names say nothing
 
 
 def diagnose(
@@ -75,6 +80,57 @@ def diagnose(
     )
 
 
+def diagnose_alike(
+    technique: Technique,
+    candidate: Candidate,
+    dialect: Dialect | None,
+    trials: Sequence[tuple[Requirement, Case]],
+) -> Diagnosis:
+    """Name the mutants whose checks end as the candidate's do: on the failing case, the first, and on others."""
+    ends = [_end(technique, candidate, dialect, requirement, case) for requirement, case in trials]
+    if ends[0] == _HOLDS:  # it does not fail every time
+        return Diagnosis(None, NONE_FITS)
+    own_options = {} if dialect is None else dialect.options
+    in_dialect = [(requirement, case.with_options(**own_options)) for requirement, case in trials]
+    alike = [
+        mutant
+        for mutant in technique.mutants
+        if all(
+            _end(technique, mutant_functions(technique, mutant.id), dialect, requirement, case) == end
+            for (requirement, case), end in zip(in_dialect, ends, strict=True)
+        )
+    ]
+    if not 1 <= len(alike) <= _ALIKE_AT_MOST:
+        return Diagnosis(None, NONE_FITS)
+    on = f"the same outcome on {len(trials)} inputs"
+    if len(alike) > 1:
+        named = "; or ".join(f"{mutant.summary}{_seen(mutant)} ({mutant.id})" for mutant in alike)
+        return Diagnosis(None, f"fails as known mistakes do that this check does not tell apart: {named} ({on})")
+    (mutant,) = alike
+    sentence = f"fails as the oracle does with {mutant.summary}, and as with no other known mistake"
+    return Diagnosis(mutant.id, f"{sentence}{_seen(mutant)} ({mutant.id}, {on})")
+
+
+def _seen(mutant: Mutant) -> str:
+    return f"; seen in {mutant.seen_in}" if mutant.seen_in else ""
+
+
+def _end(
+    technique: Technique, candidate: Candidate, dialect: Dialect | None, requirement: Requirement, case: Case
+) -> str:
+    """How a check ends: holds, an error of the candidate, or the deviation's first words, shapes but no numbers."""
+    try:
+        requirement.check(Bench(technique, candidate, dialect), case)
+    except Deviation as deviation:
+        first = str(deviation).splitlines()[0]
+        return f"deviates: {first if ' shape ' in first else first.partition(':')[0]}"
+    except CandidateError:
+        return "raises"
+    except NotOfferedError:
+        return "lacks what the check needs"
+    return _HOLDS
+
+
 def mutant_functions(technique: Technique, mutant_id: str) -> OwnFunctions:
     """A mutant as a candidate."""
     mutant = next(m for m in technique.mutants if m.id == mutant_id)
@@ -100,11 +156,9 @@ def _with(function: Callable[..., Any], fixed: Mapping[str, object]) -> Callable
 
 def _explanations(technique: Technique, dialect: Dialect | None) -> Iterator[_Explanation]:
     for mutant in technique.mutants:
-        seen = f"; seen in {mutant.seen_in}" if mutant.seen_in else ""
         functions = mutant_functions(technique, mutant.id)
-        yield _Explanation(
-            mutant.id, f"equals the oracle with {mutant.summary}{seen}", functions, mutant.gradient is not None
-        )
+        sentence = f"equals the oracle with {mutant.summary}{_seen(mutant)}"
+        yield _Explanation(mutant.id, sentence, functions, mutant.gradient is not None)
     for other in technique.dialects:
         if dialect is None or other.id != dialect.id:
             sentence = f"equals the oracle in the dialect {other.id}: {other.summary}"

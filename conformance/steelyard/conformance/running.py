@@ -13,9 +13,17 @@ from hypothesis.errors import Flaky
 from steelyard.conformance import floor
 from steelyard.conformance.candidates import Candidate, CandidateError, CandidateLost
 from steelyard.conformance.cases import FailingCase, write_case
-from steelyard.conformance.checking import Bench, Deviation, Evidence, NotOfferedError, restricted, value
+from steelyard.conformance.checking import (
+    Bench,
+    Deviation,
+    DistributionDeviation,
+    Evidence,
+    NotOfferedError,
+    restricted,
+    value,
+)
 from steelyard.conformance.contract import Case, Dialect, Kind, Requirement, Technique
-from steelyard.conformance.diagnosis import Diagnosis, diagnose, oracle_functions
+from steelyard.conformance.diagnosis import Diagnosis, diagnose, diagnose_alike, oracle_functions
 from steelyard.conformance.generation import SeededDraw
 from steelyard.conformance.known_failures import KnownFailure, apply_known, parse_known_failures, unmatched
 from steelyard.conformance.loading import Target
@@ -27,6 +35,7 @@ from steelyard.conformance.searching import feed
 
 _FAILING_KEPT = 4
 _FRESH = 12
+_FRESH_ALIKE = 4  # fewer: every mutant is run through the whole check
 _LOST_AT_MOST = 2
 _INFERENCE_CASES = 12
 
@@ -331,9 +340,13 @@ class _Technique:
         raised = isinstance(failure, _Raised)
         case = failure.case if isinstance(failure, Deviation | _Raised) else search.failing[-1]
         evidence = failure.evidence if isinstance(failure, Deviation) else None
-        # without numbers there is nothing that a mutant could equal
-        explained = evidence is not None and self._plan.shrink
-        diagnosis = Diagnosis(None, "") if not explained else self._diagnose(requirement, case, search)
+        diagnosis = Diagnosis(None, "")
+        if self._plan.shrink:
+            diagnosis = (
+                self._diagnose(requirement, case, search)
+                if evidence is not None
+                else (self._diagnose_alike(requirement, case, failure))
+            )
         path = self._write_case(requirement, case, str(failure), evidence)
         return replace(
             measured,
@@ -355,19 +368,36 @@ class _Technique:
 
     def _diagnose(self, requirement: Requirement, case: Case, search: _Search) -> Diagnosis:
         failing = [case, *search.failing[:_FAILING_KEPT]]
-        dtypes = self._dtypes(requirement)
-        signature = self._candidate.description.functions[self._contract.id]
-        fresh: Sequence[Case] = [
-            restricted(requirement.cases(SeededDraw(f"fresh {number}", dtypes)), signature, self._contract)
-            for number in range(_FRESH)
-        ]
         try:
+            fresh = self._fresh_cases(requirement, _FRESH)
             return diagnose(
                 self._contract, self._candidate, self._dialect, failing, fresh, gradient=requirement.needs_gradient
             )
         except CandidateLost:
             self._lost.append("was lost while its failure was being explained")
             return Diagnosis(None, "the candidate was lost while its failure was being explained")
+
+    def _diagnose_alike(self, requirement: Requirement, case: Case, failure: Exception) -> Diagnosis:
+        values = (r for r in self._contract.requirements if r.check is value and not self._not_applicable(r))
+        # where nothing is special, too: a mistake that shows there is not that of a candidate that is right there
+        ordinary = next(values, requirement)
+        further = [(r, c) for r in (requirement, ordinary) for c in self._fresh_cases(r, _FRESH_ALIKE, case.dtype)]
+        if isinstance(failure, DistributionDeviation):
+            further = []  # each trial draws thousands of times
+        try:
+            return diagnose_alike(self._contract, self._candidate, self._dialect, [(requirement, case), *further])
+        except CandidateLost:
+            self._lost.append("was lost while its failure was being explained")
+            return Diagnosis(None, "the candidate was lost while its failure was being explained")
+
+    def _fresh_cases(self, requirement: Requirement, count: int, dtype: str | None = None) -> list[Case]:
+        """Further inputs of a requirement: of a format, because an adapter may convert others; None stands for all."""
+        dtypes = tuple(d for d in self._dtypes(requirement) if d == dtype) or self._dtypes(requirement)
+        signature = self._candidate.description.functions[self._contract.id]
+        return [
+            restricted(requirement.cases(SeededDraw(f"fresh {number}", dtypes)), signature, self._contract)
+            for number in range(count)
+        ]
 
 
 class _Raised(Exception):  # noqa: N818 - an outcome of the candidate, not an error of ours

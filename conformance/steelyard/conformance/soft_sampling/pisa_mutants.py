@@ -304,6 +304,13 @@ def _ignored_kept(*, labels: Array, label_weights: Array, **keywords: Any) -> Ar
     return np.where(labels == -1, label_weights, weights)
 
 
+def _written_into_label_weights(**keywords: Any) -> Array:  # noqa: ANN401
+    result = _WEIGHTS(**keywords)
+    positive = np.isin(keywords["labels"], range(keywords["num_classes"]))
+    keywords["label_weights"][positive] = result[positive]
+    return result
+
+
 def _background_dropped(*, labels: Array, num_classes: int, **keywords: Any) -> Array:  # noqa: ANN401
     return np.where(labels == num_classes, 0.0, _WEIGHTS(labels=labels, num_classes=num_classes, **keywords))
 
@@ -343,8 +350,9 @@ WEIGHT_MUTANTS = (
     Mutant("isr-p/background-dropped", "weight 0 for the background", _background_dropped),
     Mutant("isr-p/zero-gamma-is-default", "gamma = 0 taken as not given",
            mistakes.with_default_for_zero(_WEIGHTS, "gamma", 2.0)),
-    Mutant("isr-p/in-place", "its label weights overwritten", mistakes.overwriting(_WEIGHTS, "label_weights"),
-           seen_in="mmdet 3.3.0"),
+    Mutant("isr-p/in-place", "its label weights overwritten", mistakes.overwriting(_WEIGHTS, "label_weights")),
+    Mutant("isr-p/written-into-label-weights", "the positives' new weights written into its label weights",
+           _written_into_label_weights, seen_in="mmdet 3.3.0"),
     Mutant("isr-p/broadcast", "losses repeated for labels of another length",
            mistakes.broadcasting(_WEIGHTS, "classification_losses", "labels")),
     Mutant("isr-p/unchecked", "no check of its options", mistakes.unchecked(
