@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from steelyard.conformance.contract import Technique
+from steelyard.conformance.generative.box_generator import GENERATE_BOXES
 from steelyard.conformance.generative.hardest_window import (
     FEATURES_WITHOUT_WINDOWS,
     HARDEST_DROPOUT_WINDOW,
@@ -10,6 +11,7 @@ from steelyard.conformance.generative.hardest_window import (
 )
 
 CONTRACTS: tuple[Technique, ...] = (
+    GENERATE_BOXES,
     FEATURES_WITHOUT_WINDOWS,
     HARDEST_DROPOUT_WINDOW,
     HARDEST_WINDOW_OF_LINEAR_SCORE,
