@@ -240,7 +240,7 @@ def _leaning(box: Array, reference: Array, _: Array) -> Array:
     left, right = reference[:, 0] - box[:, 0], box[:, 2] - reference[:, 2]
     flipped = box.copy()
     flipped[:, 0], flipped[:, 2] = reference[:, 0] - right, reference[:, 2] + left
-    return np.where(np.asarray(right > left)[:, np.newaxis], flipped, box)
+    return np.where((right - left)[:, np.newaxis] > 0.0, flipped, box)
 
 
 def _with_pixel(boxes: Array, **others: Array) -> Any:  # noqa: ANN401
