@@ -263,8 +263,8 @@ def _own_keys(function: Function) -> Function:
 
 def _nan_without_area(boxes: Array, **others: Array) -> Any:  # noqa: ANN401
     drawn, iou = _RIGHT(boxes, **others)
-    degenerate = (np.asarray(boxes)[:, 2:] <= np.asarray(boxes)[:, :2]).any(axis=1)
-    return np.where(degenerate[:, np.newaxis], np.nan, drawn), iou
+    size = np.asarray(boxes)[:, 2:] - np.asarray(boxes)[:, :2]
+    return np.where(size.min(axis=1, keepdims=True) <= 0.0, np.nan, drawn), iou
 
 
 _NO_REJECTION = _drawing(accept_second=lambda boxes, _: np.ones(len(boxes), bool))

@@ -9,9 +9,13 @@ from steelyard.conformance.generative.hardest_window import (
     HARDEST_DROPOUT_WINDOW,
     HARDEST_WINDOW_OF_LINEAR_SCORE,
 )
+from steelyard.conformance.generative.positive_rois import INSTANCE_SLOTS, IOU_BIN_QUOTAS, REQUESTED_IOUS
 
 CONTRACTS: tuple[Technique, ...] = (
     GENERATE_BOXES,
+    INSTANCE_SLOTS,
+    IOU_BIN_QUOTAS,
+    REQUESTED_IOUS,
     FEATURES_WITHOUT_WINDOWS,
     HARDEST_DROPOUT_WINDOW,
     HARDEST_WINDOW_OF_LINEAR_SCORE,
