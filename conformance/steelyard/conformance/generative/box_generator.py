@@ -99,12 +99,12 @@ def _case(draw: Draw, number: int) -> Case:
     coins = draw.array((number,), lambda: draw.choice((0.25, 0.75)))
     first, second = round_to(dtype, random.integers(1, 999, (2, number, _TRIES, 2)) / 1000.0)
     for i in range(number):
-        first[i], second[i] = _clear_of_the_border(float(t[i]), first[i], second[i])
+        first[i], second[i] = clear_of_the_border(float(t[i]), first[i], second[i])
     return Case({"boxes": boxes, "minimum_ious": t, "coin_keys": coins, "first_keys": first, "second_keys": second},
                 {}, dtype)  # fmt: skip
 
 
-def _clear_of_the_border(t: float, first: Array, second: Array) -> tuple[Array, Array]:
+def clear_of_the_border(t: float, first: Array, second: Array) -> tuple[Array, Array]:
     """Keys whose tries are near the border are made 0, which is never accepted."""
     tries = 1 - 1 / t + first * (1 / t - t)
     first = np.where(np.abs(best_iou_of_corner(tries) - t)[:, np.newaxis] < _CLEAR, 0.0, first)

@@ -10,12 +10,14 @@ from steelyard.conformance.generative.hardest_window import (
     HARDEST_WINDOW_OF_LINEAR_SCORE,
 )
 from steelyard.conformance.generative.positive_rois import INSTANCE_SLOTS, IOU_BIN_QUOTAS, REQUESTED_IOUS
+from steelyard.conformance.generative.positive_rois_of_batches import GENERATE_POSITIVE_ROIS
 
 CONTRACTS: tuple[Technique, ...] = (
     GENERATE_BOXES,
     INSTANCE_SLOTS,
     IOU_BIN_QUOTAS,
     REQUESTED_IOUS,
+    GENERATE_POSITIVE_ROIS,
     FEATURES_WITHOUT_WINDOWS,
     HARDEST_DROPOUT_WINDOW,
     HARDEST_WINDOW_OF_LINEAR_SCORE,
