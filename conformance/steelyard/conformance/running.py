@@ -35,6 +35,8 @@ from steelyard.conformance.searching import feed
 
 _FAILING_KEPT = 4
 _FRESH = 12
+_LARGE = 10_000  # numbers in an input: thousands of elements tell mistakes apart without many inputs
+_FRESH_LARGE = 1
 _FRESH_ALIKE = 4  # fewer: every mutant is run through the whole check
 _LOST_AT_MOST = 2
 _INFERENCE_CASES = 12
@@ -367,9 +369,10 @@ class _Technique:
         return str(write_case(self._plan.cases, failing))
 
     def _diagnose(self, requirement: Requirement, case: Case, search: _Search) -> Diagnosis:
-        failing = [case, *search.failing[:_FAILING_KEPT]]
+        large = sum(array.size for array in case.arguments.values()) > _LARGE
+        failing = [case, *search.failing[: 0 if large else _FAILING_KEPT]]
         try:
-            fresh = self._fresh_cases(requirement, _FRESH)
+            fresh = self._fresh_cases(requirement, _FRESH_LARGE if large else _FRESH)
             return diagnose(
                 self._contract, self._candidate, self._dialect, failing, fresh, gradient=requirement.needs_gradient
             )

@@ -120,6 +120,8 @@ def by_rows(gradient_norms: Array, valid: Array, state: Array, **options: Any) -
 
 def per_image(gradient_norms: Array, valid: Array, state: Array, **options: Any) -> Both:  # noqa: ANN401
     weights, new_state = right_regions(gradient_norms, valid, state, **options)
+    if np.ndim(gradient_norms) < 2:  # without an axis of images there is one
+        return weights, new_state
     images = [
         right_regions(g[None], v[None], state, **options)[0][0]
         for g, v in zip(np.asarray(gradient_norms), np.asarray(valid), strict=True)
