@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import matplotlib as mpl
@@ -65,12 +66,9 @@ def loss_curves() -> dict[str, tuple[Float, Float]]:
     return curves
 
 
-def gradient_by_norm() -> dict[str, Float]:
-    """Summed size of the gradient in each of 30 equal bins of |p - y|, on the real outputs, by loss.
-
-    This is the picture of the GHM paper: cross entropy is ruled by the easy background at the left end, the focal loss
-    cuts it, GHM leaves each occupied region its mean gradient norm, however many examples it holds.
-    """
+@cache
+def _real_outputs() -> tuple[Float, dict[str, Float]]:
+    """Gradient norm |p - y| of every example on the real outputs, and the size of its gradient under each loss."""
     with np.load(DATA) as data:
         logits = data["cls_logits"].astype(np.float64)
         labels = np.full(logits.shape[:2], logits.shape[-1])
@@ -80,27 +78,59 @@ def gradient_by_norm() -> dict[str, Float]:
             labels[image, assigned >= 0] = classes[assigned[assigned >= 0]]
     targets = (labels[..., None] == np.arange(logits.shape[-1])).astype(np.int64)
     norm = np.abs(sigmoid(logits) - targets)
-    region = gradient_density.unit_region_index(norm, bins=BINS)
     gradients = {
         "cross entropy": norm,
         "focal (alpha 0.25, gamma 2)": np.abs(focal_loss.sigmoid_focal_loss_grad(logits, targets)),
         "GHM (30 regions)": np.abs(ghm.ghm_classification_loss_grad(logits, targets, bins=BINS)),
     }
-    return {
-        name: np.bincount(region.ravel(), weights=np.asarray(g).ravel(), minlength=BINS)
-        for name, g in gradients.items()
-    }
+    return norm.ravel(), {name: np.asarray(g).ravel() for name, g in gradients.items()}
 
 
-def rank_weights(number: int = 20) -> dict[str, Float]:
+def _by_norm(values: Float | None) -> Float:
+    """Sum of a value over the examples of each of 30 equal bins of |p - y|; None: their number."""
+    region = gradient_density.unit_region_index(_real_outputs()[0], bins=BINS)
+    return np.bincount(region, weights=values, minlength=BINS).astype(np.float64)
+
+
+def examples_by_norm() -> Float:
+    """Number of examples in each of 30 equal bins of |p - y|, on the real outputs: the histogram before."""
+    return _by_norm(None)
+
+
+def gradient_by_norm() -> dict[str, Float]:
+    """Summed size of the gradient in each of these bins, by loss.
+
+    Cross entropy is ruled by the easy background at the left end, the focal loss cuts it, GHM leaves each occupied
+    region its mean gradient norm, however many examples it holds.
+    """
+    return {name: _by_norm(size) for name, size in _real_outputs()[1].items()}
+
+
+def mean_gradient_by_norm() -> dict[str, Float]:
+    """Mean size of the gradient of an example of each bin, in units of the mean over all examples; NaN if empty."""
+    with np.errstate(invalid="ignore"):
+        mean = {name: summed / examples_by_norm() for name, summed in gradient_by_norm().items()}
+    return {name: mean[name] / size.mean() for name, size in _real_outputs()[1].items()}
+
+
+def examples_by_gradient() -> tuple[Float, dict[str, Float]]:
+    """Histogram after: number of examples by the size of their gradient under each loss, in units of its mean.
+
+    First the edges, as powers of 10; what lies beyond them is counted at the ends.
+    """
+    edges = np.linspace(-5.0, 5.0, 4 * 10 + 1)
+    counts = {}
+    for name, size in _real_outputs()[1].items():
+        power = np.log10(np.maximum(size / size.mean(), 10.0 ** edges[0]))
+        counts[name] = np.histogram(np.minimum(power, edges[-1]), edges)[0].astype(np.float64)
+    return edges, counts
+
+
+def rank_weights(gamma: float, beta: float, number: int = 20) -> Float:
     """PISA's weight of the sample of each rank, before the common factor: ((1 - beta) u + beta)^gamma."""
     share = (number - np.arange(number)) / number
-    settings = {
-        "gamma 2, beta 0 (positives)": (2.0, 0.0),
-        "gamma 1, beta 0.2": (1.0, 0.2),
-        "gamma 0.5, beta 0 (negatives)": (0.5, 0.0),
-    }
-    return {name: ((1.0 - beta) * share + beta) ** gamma for name, (gamma, beta) in settings.items()}
+    weights: Float = ((1.0 - beta) * share + beta) ** gamma
+    return weights
 
 
 # --- figures --------------------------------------------------------------------------------------------------
@@ -120,28 +150,48 @@ def loss_and_gradient() -> Figure:
 
 
 def gradient_histogram() -> Figure:
-    """Share of the summed gradient by gradient norm, on real detector outputs."""
-    figure = Figure(figsize=(7.0, 3.8), layout="constrained")
-    axes: Axes = figure.subplots()
+    """Histograms of gradient norms before and after cross entropy, focal loss and GHM, on real detector outputs."""
+    figure = Figure(figsize=(9.0, 6.6), layout="constrained")
+    (before, after), (one, all_together) = figure.subplots(2, 2)
     centres = (np.arange(BINS) + 0.5) / BINS
-    for shift, (name, summed) in zip((-0.3, 0.0, 0.3), gradient_by_norm().items(), strict=True):
-        axes.bar(centres + shift / BINS, summed / summed.sum(), width=0.3 / BINS, label=name)
-    axes.set(
-        xlabel="gradient norm |p - y|", ylabel="share of the summed gradient (log)", yscale="log", ylim=(1e-4, 1.0)
-    )
-    axes.legend(fontsize=8)
+    before.bar(centres, examples_by_norm(), width=1.0 / BINS, color="0.5")
+    before.set(title="before: examples by gradient norm", ylabel="examples (log)", yscale="log")
+    edges, counts = examples_by_gradient()
+    for name, number in counts.items():
+        after.stairs(number, 10.0**edges, label=name)
+    after.set(title="after: examples by their gradient", ylabel="examples (log)", yscale="log", xscale="log",
+              ylim=(0.7, None), xlabel="size of the gradient / mean of the loss (log)")  # fmt: skip
+    for name, mean in mean_gradient_by_norm().items():
+        one.plot(centres, mean, marker="o", markersize=2.5, label=name)
+    one.set(title="gradient of one example", ylabel="mean size / mean of the loss (log)", yscale="log")
+    for name, summed in gradient_by_norm().items():
+        all_together.plot(centres, summed / summed.sum(), marker="o", markersize=2.5, label=name)
+    all_together.set(title="gradient of all together", ylabel="share of the sum (log)", yscale="log", ylim=(1e-4, 1.0))
+    for axes in (before, one, all_together):
+        axes.set(xlabel="gradient norm |p - y|", xlim=(0.0, 1.0))
+    all_together.legend(fontsize=8)
     return figure
 
 
 def rank_to_weight() -> Figure:
-    """PISA's weight by rank."""
-    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
-    axes: Axes = figure.subplots()
-    for name, weights in rank_weights().items():
-        axes.plot(np.arange(len(weights)), weights, marker="o", markersize=3, label=name)
-    axes.set(xlabel="hierarchical local rank of 20 samples", ylabel="weight before the common factor")
-    axes.legend(fontsize=8)
+    """PISA's weight by rank: gamma varied, then beta, with those of the paper drawn thick."""
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for gamma in (0.5, 1.0, 2.0, 3.0):
+        used = {2.0: " (positives)", 0.5: " (negatives)"}.get(gamma, "")
+        _draw_weights(left, rank_weights(gamma, 0.0), f"gamma {gamma:g}{used}", thick=bool(used))
+    for beta in (0.0, 0.1, 0.2, 0.4):
+        used = {0.2: " (regression)"}.get(beta, "")
+        _draw_weights(right, rank_weights(1.0, beta), f"beta {beta:g}{used}", thick=bool(used))
+    left.set(title="beta 0", ylabel="weight before the common factor")
+    right.set(title="gamma 1")
     return figure
+
+
+def _draw_weights(axes: Axes, weights: Float, label: str, *, thick: bool) -> None:
+    axes.plot(np.arange(len(weights)), weights, marker="o", markersize=3, linewidth=2.5 if thick else 1.0, label=label)
+    axes.set(xlabel="hierarchical local rank of 20 samples", xticks=range(0, len(weights), 5))
+    axes.legend(fontsize=8)
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {

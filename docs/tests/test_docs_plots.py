@@ -44,11 +44,33 @@ def test_easy_background_rules_the_cross_entropy_and_not_ghm():
     assert ratio.max() / np.median(ratio) < 1.2  # a mean norm lies within half a region of the middle
 
 
-def test_rank_weights_fall_from_one():
-    """The best sample has weight 1, and weights fall with the rank."""
-    for weights in plots.rank_weights().values():
-        assert weights[0] == 1.0
-        assert (np.diff(weights) < 0).all()
+def test_every_example_is_counted_before_and_after():
+    """504,000 examples in each histogram; nearly all of them are easy, and GHM gives the rarest the largest gradient."""
+    before, (edges, after) = plots.examples_by_norm(), plots.examples_by_gradient()
+
+    assert before.sum() == 3 * 2100 * 80
+    assert before[0] / before.sum() > 0.95
+    assert {name: counts.sum() for name, counts in after.items()} == dict.fromkeys(after, before.sum())
+    largest = {name: edges[np.flatnonzero(counts)[-1]] for name, counts in after.items()}
+    assert max(largest, key=largest.get) == "GHM (30 regions)"
+
+
+def test_one_example_and_all_together_are_told_apart():
+    """What one example of a bin has, times the number of examples, is what the bin has."""
+    before, one, summed = plots.examples_by_norm(), plots.mean_gradient_by_norm(), plots.gradient_by_norm()
+
+    for name, mean in one.items():
+        assert np.nan_to_num(mean) * before / before.sum() == pytest.approx(summed[name] / summed[name].sum())
+
+
+@pytest.mark.parametrize(("gamma", "beta"), [(2.0, 0.0), (0.5, 0.0), (1.0, 0.2)])
+def test_rank_weights_fall_from_one(gamma, beta):
+    """The best sample has weight 1, weights fall with the rank, and beta is the weight that is approached."""
+    weights = plots.rank_weights(gamma, beta)
+
+    assert weights[0] == 1.0
+    assert (np.diff(weights) < 0).all()
+    assert weights[-1] == pytest.approx(((1 - beta) / 20 + beta) ** gamma)
 
 
 def test_the_files_are_those_of_the_code(tmp_path):
