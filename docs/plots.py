@@ -165,7 +165,8 @@ def gradient_histogram() -> Figure:
         one.plot(centres, mean, marker="o", markersize=2.5, label=name)
     one.set(title="gradient of one example", ylabel="mean size / mean of the loss (log)", yscale="log")
     for name, summed in gradient_by_norm().items():
-        all_together.plot(centres, summed / summed.sum(), marker="o", markersize=2.5, label=name)
+        occupied = np.where(summed > 0.0, summed, np.nan)  # an empty bin has no place on a logarithmic axis
+        all_together.plot(centres, occupied / summed.sum(), marker="o", markersize=2.5, label=name)
     all_together.set(title="gradient of all together", ylabel="share of the sum (log)", yscale="log", ylim=(1e-4, 1.0))
     for axes in (before, one, all_together):
         axes.set(xlabel="gradient norm |p - y|", xlim=(0.0, 1.0))
@@ -174,21 +175,20 @@ def gradient_histogram() -> Figure:
 
 
 def rank_to_weight() -> Figure:
-    """PISA's weight by rank: gamma varied, then beta, with those of the paper drawn thick."""
+    """PISA's weight by rank: gamma varied, then beta; thick, the settings of the paper's positives and negatives."""
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for gamma in (0.5, 1.0, 2.0, 3.0):
         used = {2.0: " (positives)", 0.5: " (negatives)"}.get(gamma, "")
         _draw_weights(left, rank_weights(gamma, 0.0), f"gamma {gamma:g}{used}", thick=bool(used))
     for beta in (0.0, 0.1, 0.2, 0.4):
-        used = {0.2: " (regression)"}.get(beta, "")
-        _draw_weights(right, rank_weights(1.0, beta), f"beta {beta:g}{used}", thick=bool(used))
+        _draw_weights(right, rank_weights(1.0, beta), f"beta {beta:g}")
     left.set(title="beta 0", ylabel="weight before the common factor")
     right.set(title="gamma 1")
     return figure
 
 
-def _draw_weights(axes: Axes, weights: Float, label: str, *, thick: bool) -> None:
+def _draw_weights(axes: Axes, weights: Float, label: str, *, thick: bool = False) -> None:
     axes.plot(np.arange(len(weights)), weights, marker="o", markersize=3, linewidth=2.5 if thick else 1.0, label=label)
     axes.set(xlabel="hierarchical local rank of 20 samples", xticks=range(0, len(weights), 5))
     axes.legend(fontsize=8)

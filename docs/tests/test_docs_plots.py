@@ -45,7 +45,7 @@ def test_easy_background_rules_the_cross_entropy_and_not_ghm():
 
 
 def test_every_example_is_counted_before_and_after():
-    """504,000 examples in each histogram; nearly all of them are easy, and GHM gives the rarest the largest gradient."""
+    """504,000 examples in each histogram, nearly all of them easy; GHM gives the rarest the largest gradient."""
     before, (edges, after) = plots.examples_by_norm(), plots.examples_by_gradient()
 
     assert before.sum() == 3 * 2100 * 80
