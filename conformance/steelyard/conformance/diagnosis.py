@@ -90,16 +90,13 @@ def diagnose_alike(
     ends = [_end(technique, candidate, dialect, requirement, case) for requirement, case in trials]
     if ends[0] == _HOLDS:  # it does not fail every time
         return Diagnosis(None, NONE_FITS)
-    own_options = {} if dialect is None else dialect.options
-    in_dialect = [(requirement, case.with_options(**own_options)) for requirement, case in trials]
-    alike = [
-        mutant
-        for mutant in technique.mutants
-        if all(
-            _end(technique, mutant_functions(technique, mutant.id), dialect, requirement, case) == end
-            for (requirement, case), end in zip(in_dialect, ends, strict=True)
-        )
-    ]
+    in_dialect = [(requirement, _spoken(case, dialect)) for requirement, case in trials]
+    alike = []
+    for mutant in technique.mutants:
+        functions = mutant_functions(technique, mutant.id)
+        asked = zip(in_dialect, ends, strict=True)
+        if all(_end(technique, functions, dialect, requirement, case) == end for (requirement, case), end in asked):
+            alike.append(mutant)
     if not 1 <= len(alike) <= _ALIKE_AT_MOST:
         return Diagnosis(None, NONE_FITS)
     on = f"the same outcome on {len(trials)} inputs"
@@ -109,6 +106,11 @@ def diagnose_alike(
     (mutant,) = alike
     sentence = f"fails as the oracle does with {mutant.summary}, and as with no other known mistake"
     return Diagnosis(mutant.id, f"{sentence}{_seen(mutant)} ({mutant.id}, {on})")
+
+
+def _spoken(case: Case, dialect: Dialect | None) -> Case:
+    """The case as a mutant is asked it, which knows dialects only by their options."""
+    return case if dialect is None else case.with_options(**dialect.options)
 
 
 def _seen(mutant: Mutant) -> str:
@@ -178,11 +180,9 @@ def _distance(
     explains nothing. A mutant is asked in the candidate's dialect.
     """
     largest, is_wrong = 0.0, False
-    own_options = {} if dialect is None else dialect.options
     for number, (case, answer) in enumerate(answers):
         # a candidate that works in a coarser format than its input's rounds where the mutant would not
-        working = replace(case, dtype=coarser(case.dtype, float_format(answer.dtypes[0], case)))
-        working = working.with_options(**own_options)
+        working = _spoken(replace(case, dtype=coarser(case.dtype, float_format(answer.dtypes[0], case))), dialect)
         try:
             explained = explanation.functions.evaluate(technique.id, working, wanted)
         except (CandidateError, NoGradientError):

@@ -342,13 +342,7 @@ class _Technique:
         raised = isinstance(failure, _Raised)
         case = failure.case if isinstance(failure, Deviation | _Raised) else search.failing[-1]
         evidence = failure.evidence if isinstance(failure, Deviation) else None
-        diagnosis = Diagnosis(None, "")
-        if self._plan.shrink:
-            diagnosis = (
-                self._diagnose(requirement, case, search)
-                if evidence is not None
-                else (self._diagnose_alike(requirement, case, failure))
-            )
+        diagnosis = self._diagnose(requirement, case, failure, search) if self._plan.shrink else Diagnosis(None, "")
         path = self._write_case(requirement, case, str(failure), evidence)
         return replace(
             measured,
@@ -368,30 +362,32 @@ class _Technique:
         failing = FailingCase(self._contract.id, requirement.id, case, message, self._target, evidence, dialect)
         return str(write_case(self._plan.cases, failing))
 
-    def _diagnose(self, requirement: Requirement, case: Case, search: _Search) -> Diagnosis:
-        large = sum(array.size for array in case.arguments.values()) > _LARGE
-        failing = [case, *search.failing[: 0 if large else _FAILING_KEPT]]
+    def _diagnose(self, requirement: Requirement, case: Case, failure: Exception, search: _Search) -> Diagnosis:
+        has_numbers = isinstance(failure, Deviation) and failure.evidence is not None
         try:
-            fresh = self._fresh_cases(requirement, _FRESH_LARGE if large else _FRESH)
-            return diagnose(
-                self._contract, self._candidate, self._dialect, failing, fresh, gradient=requirement.needs_gradient
-            )
+            if has_numbers:
+                return self._diagnose_equal(requirement, case, search)
+            return self._diagnose_alike(requirement, case, failure)
         except CandidateLost:
             self._lost.append("was lost while its failure was being explained")
             return Diagnosis(None, "the candidate was lost while its failure was being explained")
 
+    def _diagnose_equal(self, requirement: Requirement, case: Case, search: _Search) -> Diagnosis:
+        large = sum(array.size for array in case.arguments.values()) > _LARGE
+        failing = [case, *search.failing[: 0 if large else _FAILING_KEPT]]
+        fresh = self._fresh_cases(requirement, _FRESH_LARGE if large else _FRESH)
+        return diagnose(
+            self._contract, self._candidate, self._dialect, failing, fresh, gradient=requirement.needs_gradient
+        )
+
     def _diagnose_alike(self, requirement: Requirement, case: Case, failure: Exception) -> Diagnosis:
-        values = (r for r in self._contract.requirements if r.check is value and not self._not_applicable(r))
-        # where nothing is special, too: a mistake that shows there is not that of a candidate that is right there
-        ordinary = next(values, requirement)
-        further = [(r, c) for r in (requirement, ordinary) for c in self._fresh_cases(r, _FRESH_ALIKE, case.dtype)]
-        if isinstance(failure, DistributionDeviation):
-            further = []  # each trial draws thousands of times
-        try:
-            return diagnose_alike(self._contract, self._candidate, self._dialect, [(requirement, case), *further])
-        except CandidateLost:
-            self._lost.append("was lost while its failure was being explained")
-            return Diagnosis(None, "the candidate was lost while its failure was being explained")
+        trials = [(requirement, case)]
+        if not isinstance(failure, DistributionDeviation):  # of which each trial draws thousands of times
+            # where nothing is special, too: a mistake that shows there is not that of a candidate that is right there
+            values = (r for r in self._contract.requirements if r.check is value and not self._not_applicable(r))
+            asked = (requirement, next(values, requirement))
+            trials += [(r, c) for r in asked for c in self._fresh_cases(r, _FRESH_ALIKE, case.dtype)]
+        return diagnose_alike(self._contract, self._candidate, self._dialect, trials)
 
     def _fresh_cases(self, requirement: Requirement, count: int, dtype: str | None = None) -> list[Case]:
         """Further inputs of a requirement: of a format, because an adapter may convert others; None stands for all."""
