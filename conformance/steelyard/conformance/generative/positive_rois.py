@@ -32,7 +32,7 @@ from steelyard.conformance.generative.box_generator import PAPER
 from steelyard.conformance.precision import round_to
 from steelyard.reference.generative import positive_rois as oracle
 
-_CODE = "kemaloksuz/BoundingBoxGenerator, mmdet/core/bbox/samplers/pRoI_generator.py"
+CODE = "kemaloksuz/BoundingBoxGenerator, mmdet/core/bbox/samplers/pRoI_generator.py"
 _FULL = ("float32", "float64")
 _CLASSES = 3
 Function = Callable[..., Any]
@@ -59,10 +59,15 @@ def _two_sizes(case: Case) -> bool:
 
 def bins(draw: Draw) -> Case:
     """Whole weights of up to six bins, of which some are 0; their quotas are often tied."""
-    number = draw.integer(1, 6)
+    weights = _weights(draw, draw.integer(1, 6))
+    return Case({"weights": weights}, {"num_rois": draw.choice((8, 5, 1, 33))}, draw.dtype(_FULL))
+
+
+def _weights(draw: Draw, number: int) -> Array:
+    """Whole weights, not all 0."""
     weights = draw.array((number,), lambda: float(draw.choice((1, 2, 3, 0, 7))))
     weights[draw.integer(0, number - 1)] += 1.0
-    return Case({"weights": weights}, {"num_rois": draw.choice((8, 5, 1, 33))}, draw.dtype(_FULL))
+    return weights
 
 
 def no_roi_of_bins(draw: Draw) -> Case:
@@ -74,8 +79,7 @@ def requests(draw: Draw) -> Case:
     """Up to two images of up to nine boxes; no key is near the border of a bin, no two keys are equal."""
     number, shape = draw.integer(1, 5), (draw.integer(1, 2), draw.integer(1, 9))
     dtype = draw.dtype(_FULL)
-    weights = draw.array((number,), lambda: float(draw.choice((1, 2, 3, 0, 7))))
-    weights[draw.integer(0, number - 1)] += 1.0
+    weights = _weights(draw, number)
     random = np.random.default_rng((draw.digit(), draw.digit()))
     total = int(weights.sum())
     place = np.stack([random.permutation(16 * total)[: shape[1]] if 16 * total >= shape[1] else
@@ -126,6 +130,11 @@ def reversed_requests(case: Case) -> Case:
     return case.with_arguments(**{name: case.arguments[name][:, ::-1].copy() for name in names})
 
 
+# --- mutants --------------------------------------------------------------------------------------------------
+
+_SLOTS, _QUOTAS, _ASKED = oracle.instance_slots, oracle.iou_bin_quotas, oracle.requested_ious
+
+
 @dataclass(frozen=True)
 class Sharing:
     """What an object has to share: n, the classes present, the objects of its class, and all."""
@@ -134,11 +143,6 @@ class Sharing:
     classes: int
     of_class: int
     objects: int
-
-
-# --- mutants --------------------------------------------------------------------------------------------------
-
-_SLOTS, _QUOTAS, _ASKED = oracle.instance_slots, oracle.iou_bin_quotas, oracle.requested_ious
 
 
 def _slots_by(rule: Callable[[Sharing], int], *, background: bool = False) -> Function:
@@ -283,7 +287,7 @@ INSTANCE_SLOTS = Technique(
     title="Slots of the positive RoI generator",
     family="generative",
     summary="How many boxes each object is to have: alike for the classes of an image, then for the objects of each.",
-    sources=(PAPER, _CODE),
+    sources=(PAPER, CODE),
     oracle=_SLOTS,
     arguments=(Argument("labels", ("...", "M"), "int", "0..C-1 foreground, C background, -1 ignore"),),
     options=(Option("num_classes", 80, "C"), Option("num_rois", 8, "boxes of an image")),
@@ -350,7 +354,7 @@ REQUESTED_IOUS = Technique(
     title="IoUs asked of positive RoIs",
     family="generative",
     summary="The IoU asked of each box: a bin in proportion to its weight, then a uniform place in it.",
-    sources=(PAPER, _CODE),
+    sources=(PAPER, CODE),
     oracle=_ASKED,
     arguments=(
         Argument("bin_edges", ("J + 1",), "float", "increasing, in (0, 1]",

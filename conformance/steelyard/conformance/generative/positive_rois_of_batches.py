@@ -28,11 +28,11 @@ from steelyard.conformance.contract import (
 )
 from steelyard.conformance.generation import Draw
 from steelyard.conformance.generative.box_generator import PAPER, clear_of_the_border
+from steelyard.conformance.generative.positive_rois import CODE
 from steelyard.conformance.precision import round_to
 from steelyard.reference.detection.box_overlaps import aligned_iou
 from steelyard.reference.generative import positive_rois as oracle
 
-_CODE = "kemaloksuz/BoundingBoxGenerator, mmdet/core/bbox/samplers/pRoI_generator.py"
 _FULL = ("float32", "float64")
 _CLASSES = 3
 _TRIES = 6
@@ -188,7 +188,7 @@ GENERATE_POSITIVE_ROIS = Technique(
     title="Positive RoI generator (pRoI)",
     family="generative",
     summary="Boxes around the objects of each image, balanced over classes, with IoUs as they are asked for.",
-    sources=(PAPER, _CODE),
+    sources=(PAPER, CODE),
     oracle=_RIGHT,
     arguments=(
         Argument("gt_boxes", ("B", "M", "4"), "float", "x1, y1, x2, y2"),

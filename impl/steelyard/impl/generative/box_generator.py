@@ -6,8 +6,9 @@ Specification: `steelyard.reference.generative.box_generator`.
 import torch
 from torch import Tensor
 
-from steelyard.impl.checks import compute_dtype, float_tensor
+from steelyard.impl.checks import float_tensor
 from steelyard.impl.detection.box_overlaps import iou_of
+from steelyard.impl.detection.boxes import box_tensor
 from steelyard.impl.generative.feasible_region import best_iou_of_corner, second_corner_limits
 
 
@@ -19,20 +20,23 @@ def generate_boxes(
     Shapes: `boxes` float (..., 4), `minimum_ious`, `coin_keys` float (...), `first_keys`, `second_keys` float
     (..., R, 2) -> (..., 4) and their IoU (...). Specification: `steelyard.reference.generate_boxes`.
     """
-    float_tensor("boxes", boxes)
-    if boxes.ndim == 0 or boxes.shape[-1] != 4:
-        raise ValueError(f"boxes: expected shape (..., 4), got {tuple(boxes.shape)}")
-    shape = boxes.shape[:-1]
+    box = box_tensor("boxes", boxes)
+    shape = box.shape[:-1]
     float_tensor("minimum_ious", minimum_ious, shape=shape, of="one of each box")
     float_tensor("coin_keys", coin_keys, shape=shape, of="one of each box")
-    for name, keys in (("first_keys", first_keys), ("second_keys", second_keys)):
-        float_tensor(name, keys)
-        if keys.ndim != len(shape) + 2 or keys.shape[:-2] != shape or keys.shape[-1] != 2:
-            raise ValueError(f"{name}: expected shape {(*shape, 'R', 2)}, got {tuple(keys.shape)}")
+    tries_tensor("first_keys", first_keys, shape)
+    tries_tensor("second_keys", second_keys, shape)
 
-    drawn, iou = boxes_in_64_bits(boxes.double(), minimum_ious.double(), coin_keys, first_keys, second_keys)
-    dtype = compute_dtype(boxes)
-    return drawn.to(dtype), iou.to(dtype)
+    drawn, iou = boxes_in_64_bits(box.double(), minimum_ious.double(), coin_keys, first_keys, second_keys)
+    return drawn.to(box.dtype), iou.to(box.dtype)
+
+
+def tries_tensor(name: str, value: Tensor, shape: torch.Size) -> Tensor:
+    """Keys of the tries of a corner: R pairs for each box of the given shape."""
+    float_tensor(name, value)
+    if value.ndim != len(shape) + 2 or value.shape[:-2] != shape or value.shape[-1] != 2:
+        raise ValueError(f"{name}: expected shape {(*shape, 'R', 2)}, got {tuple(value.shape)}")
+    return value
 
 
 def boxes_in_64_bits(

@@ -9,7 +9,7 @@ from torch import Tensor
 from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_tensor, one_of
 from steelyard.impl.detection.box_overlaps import iou_of
 from steelyard.impl.detection.boxes import clip_boxes, size_tensor
-from steelyard.impl.generative.box_generator import boxes_in_64_bits
+from steelyard.impl.generative.box_generator import boxes_in_64_bits, tries_tensor
 from steelyard.impl.hard_sampling.keyed_draws import key_tensor, smallest_keys
 
 ALLOCATIONS = ("random", "quota")
@@ -21,12 +21,9 @@ def iou_bin_quotas(weights: Tensor, *, num_rois: int) -> Tensor:
     Shapes: `weights` float (J,) -> int (J,), whose sum is `num_rois`.
     Specification: `steelyard.reference.iou_bin_quotas`.
     """
-    float_tensor("weights", weights)
-    if weights.ndim != 1 or len(weights) == 0:
-        raise ValueError(f"weights: expected shape (J,) with J >= 1, got {tuple(weights.shape)}")
+    weight = _weight_tensor(weights).double()
     count("num_rois", num_rois, low=0)
 
-    weight = weights.double()
     share = num_rois * weight / weight.cumsum(0)[-1]
     quota = share.floor()
     order = (quota - share).sort(stable=True).indices
@@ -112,10 +109,8 @@ def generate_positive_rois(  # noqa: PLR0913, PLR0917 - one tensor of keys for e
     float_tensor("slot_keys", slot_keys, shape=torch.Size((images, n + objects)), of="one of each slot")
     float_tensor("bin_keys", bin_keys, shape=coin_keys.shape, of="that of coin_keys")
     float_tensor("position_keys", position_keys, shape=coin_keys.shape, of="that of coin_keys")
-    for name, keys in (("first_keys", first_keys), ("second_keys", second_keys)):
-        float_tensor(name, keys)
-        if keys.ndim != 4 or keys.shape[:2] != coin_keys.shape or keys.shape[-1] != 2:
-            raise ValueError(f"{name}: expected shape ({images}, {n}, R, 2), got {tuple(keys.shape)}")
+    tries_tensor("first_keys", first_keys, coin_keys.shape)
+    tries_tensor("second_keys", second_keys, coin_keys.shape)
 
     size = size_tensor("image_size", image_size, torch.float64)
     clipped = clip_boxes(gt_boxes.double(), size)
@@ -152,9 +147,7 @@ def _asked(
     bin_edges: Tensor, weights: Tensor, bin_keys: Tensor, position_keys: Tensor, *, allocation: str, highest: float
 ) -> Tensor:
     """`requested_ious` in 64 bits."""
-    float_tensor("weights", weights)
-    if weights.ndim != 1 or len(weights) == 0:
-        raise ValueError(f"weights: expected shape (J,) with J >= 1, got {tuple(weights.shape)}")
+    _weight_tensor(weights)
     float_tensor("bin_edges", bin_edges, shape=torch.Size((len(weights) + 1,)), of="one more than of weights")
     one_of("allocation", allocation, ALLOCATIONS)
     if not 0.0 < highest < 1.0:
@@ -171,3 +164,10 @@ def _asked(
     edge = bin_edges.double()
     low, high = edge[place], edge[place + 1]
     return (low + position_keys.double() * (high - low)).clamp(max=highest)
+
+
+def _weight_tensor(weights: Tensor) -> Tensor:
+    float_tensor("weights", weights)
+    if weights.ndim != 1 or len(weights) == 0:
+        raise ValueError(f"weights: expected shape (J,) with J >= 1, got {tuple(weights.shape)}")
+    return weights

@@ -56,13 +56,16 @@ def generated_iou_survival(ious: ArrayLike, *, minimum_iou: float) -> Float:
         raise SpecError("ious: expected shape (K,), numbers in [0, 1]")
     t = probability_inside("minimum_iou", minimum_iou)
 
+    # QUANTITIES OF THE PAPER
+    area = first_corner_areas(t).sum()
+
     # RESULT
     survival = np.where(s <= t, 1.0, 0.0)
     for k in np.flatnonzero((s > t) & (s < 1.0)):
         for _, corner, weight in _first_region(float(s[k])):
             part = second_corner_areas(corner, float(s[k])).sum(axis=(-2, -1))
             whole = second_corner_areas(corner, t).sum(axis=(-2, -1))
-            survival[k] += (weight * part / whole).sum() / first_corner_areas(t).sum()
+            survival[k] += (weight * part / whole).sum() / area
     return survival
 
 
@@ -103,11 +106,12 @@ def generated_side_probabilities(minimum_iou: float) -> Float:
     t = probability_inside("minimum_iou", minimum_iou)
 
     # QUANTITIES OF THE PAPER
+    area = first_corner_areas(t).sum()
     straight = np.zeros((2, 2, 2, 2))
     for part, corner, weight in _first_region(t):
         areas = second_corner_areas(corner, t)
         shares = areas / areas.sum(axis=(-2, -1), keepdims=True)
-        straight[part] = np.einsum("n,nkl->kl", weight, shares) / first_corner_areas(t).sum()
+        straight[part] = np.einsum("n,nkl->kl", weight, shares) / area
 
     # RESULT
     return np.asarray(0.5 * (straight + straight.transpose(2, 3, 0, 1)))
