@@ -1,5 +1,16 @@
-"""The profile of our own Hypothesis tests, every field stated: the same examples in every run, in CI or not."""
+"""What the tests of all folders share: the profile of Hypothesis, and a browser.
 
+The profile states every field: the same examples in every run, in CI or not.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 
 settings.register_profile(
@@ -17,3 +28,28 @@ settings.register_profile(
     backend="hypothesis",
 )
 settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session")
+def open_browser() -> Callable[[Path], AbstractContextManager[Any]]:
+    """A context with Debian's Chromium without a window, by the folder of its profile."""
+    return _chromium
+
+
+@contextmanager
+def _chromium(profile: Path) -> Iterator[Any]:
+    binary, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if binary is None or driver is None:
+        pytest.skip("needs chromium and chromedriver")
+    selenium = pytest.importorskip("selenium.webdriver")
+    options = selenium.ChromeOptions()
+    options.binary_location = binary
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.add_argument(f"--user-data-dir={profile}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    made = selenium.Chrome(options=options, service=selenium.ChromeService(driver, log_output=os.devnull))
+    try:
+        yield made
+    finally:
+        made.quit()

@@ -1,9 +1,7 @@
 """The matrix page of `steelyard report`: what it is made of, and that it works in a real browser."""
 
 import json
-import os
 import re
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -109,21 +107,10 @@ def test_what_is_not_a_result_is_refused(results):
 
 
 @pytest.fixture
-def browser(tmp_path):
+def browser(open_browser, tmp_path):
     """Debian's Chromium without a window."""
-    binary, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
-    if binary is None or driver is None:
-        pytest.skip("needs chromium and chromedriver")
-    selenium = pytest.importorskip("selenium.webdriver")
-    options = selenium.ChromeOptions()
-    options.binary_location = binary
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    made = selenium.Chrome(options=options, service=selenium.ChromeService(driver, log_output=os.devnull))
-    yield made
-    made.quit()
+    with open_browser(tmp_path / "profile") as made:
+        yield made
 
 
 def cells(browser):

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from steelyard.conformance.bundled import known_entries
 from steelyard.conformance.loading import BUNDLED
 
 DOCS = Path(__file__).parents[1]
@@ -28,14 +29,11 @@ def known_failures() -> list[Known]:
     found = []
     for file in sorted(BUNDLED.glob("*.py")):
         library = re.sub(r"^_(\w+?)_.*$", r"\1", file.stem)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) for key in node.keys):
-                keys = {k.value: v for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant)}
-                if {"technique", "requirement", "reason"} <= keys.keys():
-                    said = {name: _literal(value) for name, value in keys.items()}
-                    found.append(
-                        Known(library, *(said[n] for n in ("technique", "requirement", "reason")), said.get("url", ""))
-                    )
+        for entry in known_entries(ast.parse(file.read_text(encoding="utf-8"))):
+            if {"requirement", "reason"} <= entry.keys():
+                said = {name: _literal(value) for name, value in entry.items()}
+                url = said.get("url", "")
+                found.append(Known(library, said["technique"], said["requirement"], said["reason"], url))
     return found
 
 

@@ -1,9 +1,7 @@
 """The site, built once: complete, without a network, and readable in a browser on narrow and wide screens."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,21 +103,10 @@ def test_a_public_name_without_entry_is_found(checking, site, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def browser(open_browser, tmp_path_factory):
     """Debian's Chromium without a window."""
-    binary, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
-    if binary is None or driver is None:
-        pytest.skip("needs chromium and chromedriver")
-    selenium = pytest.importorskip("selenium.webdriver")
-    options = selenium.ChromeOptions()
-    options.binary_location = binary
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    made = selenium.Chrome(options=options, service=selenium.ChromeService(driver, log_output=os.devnull))
-    yield made
-    made.quit()
+    with open_browser(tmp_path_factory.mktemp("profile")) as made:
+        yield made
 
 
 def look(browser, address, *, width=1400, scheme="light"):

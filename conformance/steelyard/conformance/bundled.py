@@ -67,15 +67,17 @@ def _names(tree: ast.Module) -> Iterator[str]:
             yield from (node.id for node in statement.targets if isinstance(node, ast.Name))
 
 
+def known_entries(tree: ast.Module) -> Iterator[dict[str, ast.expr]]:
+    """The entries of an adapter's KNOWN, by name: they are the dictionaries with a technique."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            entry = {str(key.value): value for key, value in pairs if isinstance(key, ast.Constant)}
+            if "technique" in entry:
+                yield entry
+
+
 def _known(tree: ast.Module) -> set[str]:
     """The techniques that the entries of KNOWN name."""
-    return {
-        value.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Dict)
-        for key, value in zip(node.keys, node.values, strict=True)
-        if isinstance(key, ast.Constant)
-        and key.value == "technique"
-        and isinstance(value, ast.Constant)
-        and isinstance(value.value, str)
-    }
+    named = (entry["technique"] for entry in known_entries(tree))
+    return {name.value for name in named if isinstance(name, ast.Constant) and isinstance(name.value, str)}
