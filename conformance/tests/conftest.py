@@ -1,0 +1,108 @@
+"""What the tests of real libraries share: a library is loaded once, for that takes longer than to judge it."""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from steelyard.conformance.cases import FailingCase, read_case
+from steelyard.conformance.contract import Case
+from steelyard.conformance.doors import candidate
+from steelyard.conformance.isolation import IsolatedCandidate
+from steelyard.conformance.loading import Target
+from steelyard.conformance.results import RequirementResult, TechniqueResult
+from steelyard.conformance.running import Listener, Plan, run
+
+_SHIMS = Path(__file__).parent / "shims"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found in one technique of a library; every deviation that binds is known to its adapter."""
+
+    result: TechniqueResult
+    found: dict[str, RequirementResult]
+
+    @property
+    def wrong(self) -> set[str]:
+        """Requirements that bind and do not hold."""
+        return {
+            found.id
+            for found in self.found.values()
+            if found.level != "MAY" and found.status not in ("pass", "warn", "skip")
+        }
+
+    def __getitem__(self, requirement: str) -> RequirementResult:
+        return self.found[requirement]
+
+    def counterexample(self, requirement: str) -> FailingCase:
+        """The case that was written of an explained failure."""
+        return read_case(Path(self.found[requirement].case))
+
+
+class Libraries:
+    """Real libraries by name; their heavy parts are replaced in their processes, see the shims' own words."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loaded: dict[str, IsolatedCandidate] = {}
+        self._open = ExitStack()
+
+    def load(self, name: str) -> IsolatedCandidate:
+        """The library in its process."""
+        if importlib.util.find_spec(name) is None:
+            if os.environ.get("CI"):
+                pytest.fail(f"{name} is missing: pip install --no-deps -r conformance/tests/requirements-peers.txt")
+            pytest.skip(f"{name} is not installed")
+        if name not in self._loaded:
+            self._loaded[name] = self._open.enter_context(candidate(Target(name)))
+        return self._loaded[name]
+
+    def judge(
+        self, name: str, technique: str, explain: frozenset[str] | set[str] = frozenset(), profile: str = "quick"
+    ) -> Judged:
+        """Judge a technique; only the failures to `explain` are made small, written as cases and given a cause."""
+        verdict = self._run(name, Plan(techniques=(technique,), profile=profile, shrink=False))
+        found = {requirement.id: requirement for requirement in verdict.requirements}
+        if explain:
+            plan = Plan(
+                techniques=(technique,), profile=profile, requirements=frozenset(explain),
+                cases=self._folder / name,
+            )  # fmt: skip
+            found |= {requirement.id: requirement for requirement in self._run(name, plan).requirements}
+        judged = Judged(verdict, found)
+        unknown = {id_ for id_ in judged.wrong if found[id_].status != "known"}
+        assert not unknown, f"{name} has deviations that its adapter does not know: {unknown}"
+        mended = {id_ for id_, requirement in found.items() if requirement.status == "fixed"}
+        assert not mended, f"{name} is right where its adapter says that it is not: {mended}"
+        return judged
+
+    def evaluate(self, name: str, technique: str, case: Case) -> tuple:
+        """What the library gives for one input."""
+        return self.load(name).evaluate(technique, case).outputs
+
+    def close(self) -> None:
+        """End their processes."""
+        self._open.close()
+
+    def _run(self, name: str, plan: Plan) -> TechniqueResult:
+        (result,) = run(self.load(name), Target(name), plan, Listener()).techniques
+        return result
+
+
+@pytest.fixture(scope="session")
+def _all_libraries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libraries]:
+    made = Libraries(tmp_path_factory.mktemp("cases"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def libraries(_all_libraries: Libraries, monkeypatch: pytest.MonkeyPatch) -> Libraries:
+    """Real libraries, which stay loaded between tests."""
+    monkeypatch.setenv("PYTHONPATH", str(_SHIMS))
+    return _all_libraries
