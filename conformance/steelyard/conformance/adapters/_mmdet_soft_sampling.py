@@ -147,8 +147,10 @@ def isr_p_weights(  # noqa: PLR0913 - the quantities of a sample
     image, order = image_index.flatten().sort(stable=True)
     losses = classification_losses.reshape(len(order), *classification_losses.shape[labels.ndim :]).float()
     weights = label_weights.flatten().float()
-    boxes, label, gt = _boxes_of_overlap(iou.flatten().float()), labels.flatten(), gt_index.flatten()
-    if in_sequence := bool((image_index.flatten() == image).all()):
+    in_sequence = bool((image_index.flatten() == image).all())
+    overlap = iou.flatten().float() if in_sequence else _without_ties(iou.flatten())
+    boxes, label, gt = _boxes_of_overlap(overlap), labels.flatten(), gt_index.flatten()
+    if in_sequence:
         placed = label, weights
     else:
         boxes, losses, gt = boxes[order], losses[order], gt[order]
@@ -220,6 +222,12 @@ def _with_state(ghm: GHMC | GHMR, state: Tensor) -> GHMC | GHMR:
 
 def _no_float64(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype == torch.float64 else logits
+
+
+def _without_ties(iou: Tensor) -> Tensor:
+    """The same order with the lower index first: its ties go by place, which changes when images are sorted."""
+    place = iou.argsort(descending=True, stable=True).argsort()
+    return 1.0 - place / len(iou)
 
 
 def _boxes_of_overlap(iou: Tensor) -> Tensor:
