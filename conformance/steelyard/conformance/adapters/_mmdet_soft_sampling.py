@@ -1,16 +1,20 @@
-"""mmdet's GHM losses, and PISA's reweighting of positives and regression loss (`mmdet.models.losses`)."""
+"""mmdet's GHM losses, PISA, and what its losses are divided by (`mmdet.models.losses`)."""
 
 from types import SimpleNamespace
 
 import torch
 from mmdet.models.losses import GHMC, GHMR, carl_loss, isr_p
+from mmdet.models.losses.utils import weight_reduce_loss
 from torch import Tensor
+
+from steelyard.conformance.adapters._reductions import foreground_anchors
 
 DIALECTS = {
     "ghm_classification_loss": "authors_code",
     "ghm_classification_loss_with_labels": "authors_code",
     "ghm_regression_loss": "authors_code",
     "isr_p_weights": "max",
+    "normalise_focal_loss": "batch_foreground",
 }
 KNOWN = [
     *(
@@ -55,6 +59,11 @@ KNOWN = [
         }
         for id_ in ("GHMR-29", "GHMR-30")
     ),
+    {
+        "technique": "normalise_focal_loss",
+        "requirement": "NORM-3",
+        "reason": "avg_factor 0 stands for 2^-23: without foreground the loss is 8 million times as large",
+    },
     {
         "technique": "isr_p_weights",
         "requirement": "IP-1",
@@ -202,6 +211,13 @@ def classification_aware_regression_loss(
         num_class=logits.shape[-1] - (not sigmoid),
     )
     loss: Tensor = result["loss_carl"][0]
+    return loss
+
+
+def normalise_focal_loss(losses: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
+    """With avg_factor, the number of foreground anchors; its own heads count one where an image has none."""
+    foreground = foreground_anchors(losses, labels, num_classes)
+    loss: Tensor = weight_reduce_loss(losses, reduction="mean", avg_factor=foreground)
     return loss
 
 

@@ -1,9 +1,13 @@
 """kornia's focal losses (`kornia.losses.binary_focal_loss_with_logits` and `kornia.losses.focal_loss`)."""
 
+from types import SimpleNamespace
+
 import kornia
 import torch
 from kornia.losses import binary_focal_loss_with_logits, focal_loss
 from torch import Tensor
+
+from steelyard.conformance.adapters._reductions import with_names
 
 ARRAYS = "torch"
 NAME = "kornia"
@@ -16,6 +20,14 @@ KNOWN = [
             "reason": "alpha weighs class 0 by 1 - alpha: there it is the background, which is last here",
         }
         for id_ in ("SFL-1", "SFL-2", "SFL-4", "SFL-5", "SFL-6", "SFL-7", "SFL-8", "SFL-9", "SFL-10")
+    ),
+    *(
+        {
+            "technique": "normalise_focal_loss",
+            "requirement": id_,
+            "reason": "reduction mean divides by the number of elements, anchors times classes, and asks for no labels",
+        }
+        for id_ in ("NORM-1", "NORM-2", "NORM-3", "NORM-4", "NORM-9")
     ),
 ]
 
@@ -34,3 +46,11 @@ def softmax_focal_loss(logits: Tensor, labels: Tensor, *, alpha: float | None, g
         logits.flatten(0, -2), labels.flatten(), alpha=alpha, gamma=gamma, reduction="none", ignore_index=-1
     )
     return torch.reshape(loss.sum(dim=1), labels.shape)
+
+
+def normalise_focal_loss(losses: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
+    """Its reduction "mean", the default of PyTorch's losses: it asks for no labels."""
+    given = SimpleNamespace(functional=SimpleNamespace(logsigmoid=lambda logits: logits))
+    reduce = with_names(binary_focal_loss_with_logits, nn=given)  # all negative, gamma 0: the losses themselves
+    loss: Tensor = reduce(losses.movedim(-1, 1), torch.zeros_like(losses).movedim(-1, 1), None, 0.0, "mean")
+    return loss

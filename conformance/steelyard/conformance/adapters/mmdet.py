@@ -96,6 +96,7 @@ ghm_classification_loss = soft_sampling.ghm_classification_loss
 ghm_classification_loss_with_labels = soft_sampling.ghm_classification_loss_with_labels
 ghm_regression_loss = soft_sampling.ghm_regression_loss
 isr_p_weights = soft_sampling.isr_p_weights
+normalise_focal_loss = soft_sampling.normalise_focal_loss
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, gamma: float) -> Tensor:

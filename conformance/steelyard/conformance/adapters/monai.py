@@ -7,6 +7,8 @@ from monai.apps.detection.utils.hard_negative_sampler import HardNegativeSampler
 from monai.losses import FocalLoss
 from torch import Tensor
 
+from steelyard.conformance.adapters._reductions import with_names
+
 ARRAYS = "torch"
 DTYPES = ("float32", "float16", "bfloat16")  # it computes in float32 whatever comes in
 NAME = "monai"
@@ -19,6 +21,14 @@ KNOWN = [
             "reason": "alpha weighs class 0 by 1 - alpha: there it is the background, which is last here",
         }
         for id_ in ("SFL-1", "SFL-2", "SFL-4", "SFL-5", "SFL-6", "SFL-7", "SFL-8", "SFL-9", "SFL-10")
+    ),
+    *(
+        {
+            "technique": "normalise_focal_loss",
+            "requirement": id_,
+            "reason": "reduction sum is a sum over images and classes of the mean over anchors, and asks for no labels",
+        }
+        for id_ in ("NORM-1", "NORM-2", "NORM-3", "NORM-4", "NORM-5", "NORM-9")
     ),
     *(
         {
@@ -53,6 +63,13 @@ def softmax_focal_loss(logits: Tensor, labels: Tensor, *, alpha: float | None, g
     )
     loss: Tensor = focal_loss(logits.flatten(0, -2), labels.reshape(-1, 1))
     return torch.reshape(loss.sum(dim=1), labels.shape)
+
+
+def normalise_focal_loss(losses: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
+    """Its reduction "sum", to be divided by the number of foreground anchors afterwards: it asks for no labels."""
+    reduce = with_names(FocalLoss.forward, sigmoid_focal_loss=lambda logits, *_: logits)
+    loss: Tensor = reduce(FocalLoss(reduction="sum"), losses.movedim(-1, 1), torch.zeros_like(losses).movedim(-1, 1))
+    return loss
 
 
 def hard_negative_mining(

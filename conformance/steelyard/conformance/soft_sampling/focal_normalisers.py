@@ -6,6 +6,7 @@ the libraries, which are dialects here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -43,6 +44,7 @@ from steelyard.conformance.soft_sampling.focal_inputs import FULL, PAPER
 from steelyard.reference.soft_sampling import focal_normalisers as oracle
 
 _CLASSES = 3
+_FLOAT32_EPSILON = 2.0**-23
 
 # --- inputs ---------------------------------------------------------------------------------------------------
 
@@ -100,6 +102,16 @@ def summands(case: Case) -> tuple[int, Array]:
     largest = max(abs(oracle.normalise_focal_loss(**changed.arguments, num_classes=_CLASSES, normaliser=name))
                   for name in oracle.NORMALISERS)  # fmt: skip
     return max(losses.size, 1), np.asarray(largest)
+
+
+def practical_error(case: Case, _: float) -> Array:
+    """A divisor n + 2^-23, in every format, is common; n is at least 1."""
+    return np.asarray(_FLOAT32_EPSILON * summands(case)[1])
+
+
+def practical_gradient_error(case: Case, _: float) -> Array:
+    """The same of the derivative, which is 1 / n."""
+    return np.full(case.arguments["losses"].shape, _FLOAT32_EPSILON)
 
 
 def replicated(case: Case) -> Case:
@@ -161,6 +173,21 @@ def by_elements(losses: Array, labels: Array, *, num_classes: int, normaliser: s
     return np.asarray(_sums(losses, labels).sum() / max(np.size(losses), 1))
 
 
+def spatial_mean(losses: Array, labels: Array, *, num_classes: int, normaliser: str) -> Array:
+    """The mean over anchors, then the sum over images and classes."""
+    _checked(losses, labels, num_classes, normaliser)
+    return np.asarray(_sums(losses, labels).sum() / max(np.shape(labels)[1], 1))
+
+
+def epsilon_for_floor(losses: Array, labels: Array, *, num_classes: int, normaliser: str) -> Array:
+    _checked(losses, labels, num_classes, normaliser)
+    counts, sums = _counts(labels, num_classes), _sums(losses, labels)
+    if normaliser == "per_image_foreground":
+        return np.asarray(np.mean(sums / (counts + _FLOAT32_EPSILON)))
+    more = {"batch_foreground_plus_one": 1, "detectron": len(counts)}.get(normaliser, 0)
+    return np.asarray(sums.sum() / (counts.sum() + more + _FLOAT32_EPSILON))
+
+
 def no_floor(losses: Array, labels: Array, *, num_classes: int, normaliser: str) -> Array:
     _checked(losses, labels, num_classes, normaliser)
     floors = {"batch_foreground_plus_one": 1, "detectron": 1}
@@ -218,23 +245,37 @@ def float16_sum(losses: Array, labels: Array, *, num_classes: int, normaliser: s
     return np.asarray(exact * float(kept) / total)
 
 
+def derivative_of(function: Callable[..., float | Array]) -> Callable[..., Array]:
+    """Of what is linear in the losses of an image: the answer to an indicator, image by image."""
+
+    def derivative(losses: Array, labels: Array, **options: OptionValue) -> Array:
+        shape = np.shape(losses)
+        weights = []
+        for b in range(len(labels)):
+            one = np.zeros(shape)
+            if one[b].size:
+                one[b].flat[0] = 1.0
+            weights.append(float(function(one, labels, **options)))
+        return np.broadcast_to(np.array(weights).reshape(-1, *[1] * (len(shape) - 1)), shape)
+
+    return derivative
+
+
 def gradient_of_losses(losses: Array, labels: Array, *, num_classes: int, normaliser: str) -> Array:
-    """Derivative of the normalised loss by each element: the loss of an indicator, image by image."""
-    shape = np.shape(losses)
-    weights = []
-    for b in range(len(labels)):
-        one = np.zeros(shape)
-        if one[b].size:
-            one[b].flat[0] = 1.0
-        weights.append(oracle.normalise_focal_loss(one, labels, num_classes=num_classes, normaliser=normaliser))
-    return np.broadcast_to(np.array(weights).reshape(-1, *[1] * (len(shape) - 1)), shape)
+    """Derivative of the normalised loss by each element."""
+    return derivative_of(oracle.normalise_focal_loss)(losses, labels, num_classes=num_classes, normaliser=normaliser)
 
 
 _MUTANTS = (
     Mutant("focal-normaliser/by-anchors", "the number of all anchors, nearly all of them background", by_anchors),
-    Mutant("focal-normaliser/by-elements", "the number of all elements (reduction = mean)", by_elements),
+    Mutant("focal-normaliser/by-elements", "the number of all elements (reduction = mean)", by_elements,
+           derivative_of(by_elements), seen_in="kornia, reduction mean"),
+    Mutant("focal-normaliser/spatial-mean", "the sum over images and classes of the mean over anchors", spatial_mean,
+           derivative_of(spatial_mean), seen_in="monai, reduction sum"),
     Mutant("focal-normaliser/by-objects", "a count that is not that of foreground anchors", by_objects),
     Mutant("focal-normaliser/no-floor", "a denominator of 0 where an image has no foreground", no_floor),
+    Mutant("focal-normaliser/epsilon-for-floor", "2^-23 added to the denominator in place of at least 1",
+           epsilon_for_floor, seen_in="mmdet, avg_factor 0"),
     Mutant("focal-normaliser/zero-without-positives", "no loss for images without foreground", zero_without_positives),
     Mutant("focal-normaliser/ignored-is-foreground", "ignored anchors counted as foreground", ignored_is_foreground),
     Mutant("focal-normaliser/lost-mean", "a gradient that is not divided by the number of images",
@@ -263,6 +304,8 @@ NORMALISE_FOCAL_LOSS = Technique(
         Option("normaliser", "per_image_foreground", f"one of {', '.join(oracle.NORMALISERS)}"),
     ),
     outputs=(Output("loss", (), "float", "the loss of the mini-batch"),),
+    practical_error=practical_error,
+    practical_gradient_error=practical_gradient_error,
     summands=summands,
     dialects=(
         Dialect("per_image_foreground", "mean over images of each one's sum by its own foreground anchors",
