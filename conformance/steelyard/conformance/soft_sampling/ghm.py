@@ -65,10 +65,6 @@ from steelyard.conformance.soft_sampling.ghm_requirements import (
 )
 from steelyard.reference.soft_sampling import ghm as oracle
 
-_OTHER_BINS = (30, 4, 5, 2, 7)
-_OTHER_WINDOWS = (0.25, 0.5, 1.0, 1.5, 0.2)
-
-
 # --- unit regions ----------------------------------------------------------------------------------------------
 
 

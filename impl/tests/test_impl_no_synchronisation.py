@@ -1,0 +1,148 @@
+"""Every soft-sampling loss and weight: no operator looks at a value, and their number depends on no size."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import steelyard.impl as room
+
+LOOKS_AT_VALUES = {"_local_scalar_dense", "item", "masked_select", "nonzero", "unique", "_unique2", "unique_dim"}
+
+
+class Operators(TorchDispatchMode):
+    """Every operator that is dispatched, one after another."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def _inputs(images, anchors, classes):
+    generator = torch.Generator().manual_seed(0)
+    shape = (images, anchors)
+    boxes = torch.rand(*shape, 4, generator=generator)
+    return {
+        "x": torch.randn(*shape, classes, generator=generator).requires_grad_(),
+        "y": torch.randint(0, 2, (*shape, classes), generator=generator),
+        "soft": torch.rand(*shape, classes, generator=generator),
+        "labels": torch.randint(-1, classes + 1, shape, generator=generator),
+        "last": torch.randint(-1, classes, shape, generator=generator),
+        "quality": torch.rand(*shape, generator=generator),
+        "z": torch.randn(*shape, 4, 17, generator=generator).requires_grad_(),
+        "distances": torch.rand(*shape, 4, generator=generator) * 16,
+        "boxes": torch.cat([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], dim=-1),
+        "deltas": torch.randn(*shape, 4, generator=generator).requires_grad_(),
+        "zeros": torch.zeros(*shape, 4),
+        "giou": torch.rand(*shape, generator=generator).requires_grad_(),
+        "objects": torch.randint(0, 5, shape, generator=generator),
+        "keys": torch.rand(*shape, generator=generator),
+    }
+
+
+CALLS = {
+    "sigmoid_focal_loss": lambda t, _: room.sigmoid_focal_loss(t["x"], t["y"]),
+    "sigmoid_focal_loss_with_labels": lambda t, _: room.sigmoid_focal_loss_with_labels(t["x"], t["labels"]),
+    "softmax_focal_loss": lambda t, _: room.softmax_focal_loss(t["x"], t["last"]),
+    "focal_loss_star": lambda t, _: room.focal_loss_star(t["x"], t["y"]),
+    "normalise_focal_loss": lambda t, _: room.normalise_focal_loss(
+        t["x"] ** 2, t["labels"], num_classes=t["x"].shape[-1]
+    ),
+    "quality_focal_loss": lambda t, _: room.quality_focal_loss(t["x"], t["soft"]),
+    "quality_focal_loss_with_labels": lambda t, _: room.quality_focal_loss_with_labels(
+        t["x"], t["labels"], t["quality"]
+    ),
+    "varifocal_loss": lambda t, _: room.varifocal_loss(t["x"], t["soft"]),
+    "varifocal_loss_with_labels": lambda t, _: room.varifocal_loss_with_labels(t["x"], t["labels"], t["quality"]),
+    "distribution_focal_loss": lambda t, _: room.distribution_focal_loss(t["z"], t["distances"]),
+    "distribution_expectation": lambda t, _: room.distribution_expectation(t["z"]),
+    "generalized_focal_loss": lambda t, _: room.generalized_focal_loss(
+        torch.stack([t["x"].sigmoid(), 1 - t["x"].sigmoid()], dim=-1), t["soft"], t["soft"] * 0, t["soft"] * 0 + 1
+    ),
+    "generalized_focal_detection_loss": lambda t, _: room.generalized_focal_detection_loss(
+        t["x"], t["labels"], t["quality"], t["z"], t["distances"], t["giou"]
+    ),
+    "ghm_classification_loss": lambda t, bins: room.ghm_classification_loss(t["x"], t["y"], bins=bins, momentum=0.5),
+    "ghm_classification_loss_with_labels": lambda t, bins: room.ghm_classification_loss_with_labels(
+        t["x"], t["labels"], bins=bins, momentum=0.5, ema="full"
+    ),
+    "exact_ghm_classification_loss": lambda t, _: room.exact_ghm_classification_loss(t["x"], t["y"], epsilon=0.1),
+    "authentic_smooth_l1_loss": lambda t, _: room.authentic_smooth_l1_loss(t["deltas"], t["zeros"]),
+    "ghm_regression_loss": lambda t, bins: room.ghm_regression_loss(t["deltas"], t["zeros"], bins=bins, momentum=0.7),
+    "exact_ghm_regression_loss": lambda t, _: room.exact_ghm_regression_loss(t["deltas"], t["zeros"], epsilon=0.1),
+    "classification_aware_regression_loss": lambda t, _: room.classification_aware_regression_loss(
+        t["x"], t["last"], t["giou"]
+    ),
+}
+WEIGHTS = {
+    "gradient_density": lambda t, _: room.gradient_density(t["soft"], epsilon=0.1),
+    "harmonizing_weights": lambda t, _: room.harmonizing_weights(t["soft"], epsilon=0.1),
+    "unit_region_weights": lambda t, bins: room.unit_region_weights(t["soft"], bins=bins, momentum=0.5),
+    "isr_p_weights": lambda t, _: room.isr_p_weights(
+        t["quality"], t["giou"].detach(), t["labels"], t["objects"], num_classes=t["x"].shape[-1]
+    ),
+    "iou_hierarchical_local_rank": lambda t, _: room.iou_hierarchical_local_rank(
+        t["quality"], t["labels"], t["objects"], num_classes=t["x"].shape[-1]
+    ),
+}
+
+
+def _dispatched(name, *, bins, images, anchors, classes):
+    inputs = _inputs(images, anchors, classes)
+    with Operators() as operators:
+        answer = {**CALLS, **WEIGHTS}[name](inputs, bins)
+        if name in CALLS:
+            parts = answer if isinstance(answer, tuple) else (answer,)
+            sum(part.sum() for part in parts if part.requires_grad).backward()
+    return operators.names
+
+
+@pytest.mark.parametrize("name", [*CALLS, *WEIGHTS])
+def test_no_operator_looks_at_a_value(name):
+    """So the host waits for no device, forward or backward; and there is no loop over bins, images or classes."""
+    small = _dispatched(name, bins=2, images=2, anchors=5, classes=2)
+    large = _dispatched(name, bins=50, images=7, anchors=11, classes=9)
+
+    assert not LOOKS_AT_VALUES & {*small, *large}
+    assert len(small) > 1
+    assert small == large
+
+
+def _peak_bytes(call):
+    """Most that the CPU's allocator has handed out at once."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        call()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+MEASURED = {
+    "ghm_classification_loss": lambda t: room.ghm_classification_loss(t["x"], t["y"], bins=30).loss,
+    "ghm_classification_loss_with_labels": lambda t: (
+        room.ghm_classification_loss_with_labels(t["x"], t["labels"], bins=30, momentum=0.75).loss
+    ),
+    "ghm_regression_loss": lambda t: room.ghm_regression_loss(t["x"], t["targets"]).loss,
+    "classification_aware_regression_loss": lambda t: room.classification_aware_regression_loss(
+        t["x"], t["labels"], t["labels"].float(), activation="sigmoid"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_forward_and_backward_need_one_and_a_half_logits(name):
+    """The gradient itself, which is as large as the logits, included."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 8000, 40, generator=generator).requires_grad_()
+    labels = torch.randint(-1, 41, (2, 8000), generator=generator)
+    tensors = {"x": x, "y": (x > 2).long(), "labels": labels, "targets": torch.zeros(x.shape)}
+
+    peak = _peak_bytes(lambda: MEASURED[name](tensors).backward())
+
+    assert x.grad.nbytes <= peak <= 1.5 * x.nbytes
