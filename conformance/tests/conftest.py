@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,24 +62,24 @@ class Libraries:
             self._loaded[name] = self._open.enter_context(candidate(Target(name)))
         return self._loaded[name]
 
-    def judge(
-        self, name: str, technique: str, explain: frozenset[str] | set[str] = frozenset(), profile: str = "quick"
-    ) -> Judged:
+    def judge(self, name: str, technique: str, explain: Collection[str] = (), profile: str = "quick") -> Judged:
         """Judge a technique; only the failures to `explain` are made small, written as cases and given a cause."""
         verdict = self._run(name, Plan(techniques=(technique,), profile=profile, shrink=False))
         found = {requirement.id: requirement for requirement in verdict.requirements}
         if explain:
-            plan = Plan(
-                techniques=(technique,), profile=profile, requirements=frozenset(explain),
-                cases=self._folder / name,
-            )  # fmt: skip
-            found |= {requirement.id: requirement for requirement in self._run(name, plan).requirements}
+            found |= self._explain(name, technique, explain, profile)
         judged = Judged(verdict, found)
         unknown = {id_ for id_ in judged.wrong if found[id_].status != "known"}
         assert not unknown, f"{name} has deviations that its adapter does not know: {unknown}"
         mended = {id_ for id_, requirement in found.items() if requirement.status == "fixed"}
         assert not mended, f"{name} is right where its adapter says that it is not: {mended}"
         return judged
+
+    def diagnose(self, name: str, technique: str, requirements: Collection[str]) -> dict[str, str | None]:
+        """The mistakes that explain known failures, by requirement."""
+        found = self._explain(name, technique, requirements, "quick")
+        assert {requirement.status for requirement in found.values()} == {"known"}
+        return {id_: requirement.diagnosis for id_, requirement in found.items()}
 
     def evaluate(self, name: str, technique: str, case: Case) -> tuple:
         """What the library gives for one input."""
@@ -88,6 +88,14 @@ class Libraries:
     def close(self) -> None:
         """End their processes."""
         self._open.close()
+
+    def _explain(
+        self, name: str, technique: str, requirements: Collection[str], profile: str
+    ) -> dict[str, RequirementResult]:
+        plan = Plan(
+            techniques=(technique,), profile=profile, requirements=frozenset(requirements), cases=self._folder / name
+        )
+        return {requirement.id: requirement for requirement in self._run(name, plan).requirements}
 
     def _run(self, name: str, plan: Plan) -> TechniqueResult:
         (result,) = run(self.load(name), Target(name), plan, Listener()).techniques
@@ -104,5 +112,5 @@ def _all_libraries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Librari
 @pytest.fixture
 def libraries(_all_libraries: Libraries, monkeypatch: pytest.MonkeyPatch) -> Libraries:
     """Real libraries, which stay loaded between tests."""
-    monkeypatch.setenv("PYTHONPATH", str(_SHIMS))
+    monkeypatch.setenv("PYTHONPATH", str(_SHIMS), prepend=os.pathsep)
     return _all_libraries

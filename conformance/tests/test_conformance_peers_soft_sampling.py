@@ -1,86 +1,43 @@
 """Real libraries' soft sampling: what is wrong is found and explained, what is right is left alone."""
 
-import importlib.util
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from steelyard.conformance import check
 from steelyard.conformance.contract import Case
-from steelyard.conformance.doors import candidate
-from steelyard.conformance.loading import Target
-from steelyard.conformance.running import Listener, Plan, run
 from steelyard.reference import isr_p_weights
 
 pytestmark = pytest.mark.peers
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _shims():
-    """Their heavy parts are replaced in the candidate's process; see the shims' own words."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "shims"))
-        yield
-
-
-def need(library):
-    if importlib.util.find_spec(library) is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{library} is missing: pip install --no-deps -r conformance/tests/requirements-peers.txt")
-        pytest.skip(f"{library} is not installed")
-
-
-@pytest.fixture(scope="module")
-def mmdet(_shims):
-    """Loaded once: it takes longer than to judge it."""
-    need("mmdet")
-    with candidate(Target("mmdet")) as loaded:
-        yield loaded
-
-
-def judge(loaded, technique, requirements=None):
-    """Failures are made small and explained only where some requirements are asked for."""
-    plan = Plan(
-        techniques=(technique,), profile="quick", shrink=requirements is not None,
-        requirements=None if requirements is None else frozenset(requirements),
-    )  # fmt: skip
-    (judged,) = run(loaded, Target("mmdet"), plan, Listener()).techniques
-    return judged, {found.id: found for found in judged.requirements}
-
-
-def ids(found, status):
-    return {id_ for id_, requirement in found.items() if requirement.status == status and requirement.level != "MAY"}
-
-
-def test_mmdet_merges_objects_from_the_third_image_on(mmdet):
+def test_mmdet_merges_objects_from_the_third_image_on(libraries):
     """Found with three images, and found that it writes to the caller's label weights."""
-    judged, found = judge(mmdet, "isr_p_weights")
+    judged = libraries.judge("mmdet", "isr_p_weights")
 
-    assert judged.dialect == "max"
-    assert ids(found, "known") == {"IP-1", "IP-2", "IP-4", "IP-5", "IP-8", "IP-18"}
-    assert ids(found, "fail") == ids(found, "error") == set()
+    assert judged.result.dialect == "max"
+    assert judged.wrong == {"IP-1", "IP-2", "IP-4", "IP-5", "IP-8", "IP-18"}
 
 
-def test_mmdets_mistakes_are_named(mmdet):
+@pytest.mark.parametrize(
+    ("technique", "mistakes"),
+    [
+        (
+            "isr_p_weights",
+            {
+                "IP-2": "isr-p/offset-not-accumulated",
+                "IP-4": "isr-p/label-weight-inside",
+                "IP-18": "isr-p/written-into-label-weights",
+            },
+        ),
+        ("ghm_regression_loss", {"GHMR-9": "ghm-regression/half-sum", "GHMR-13": "ghm-regression/multiplied-mask"}),
+        ("normalise_focal_loss", {"NORM-3": "focal-normaliser/epsilon-for-floor"}),
+    ],
+)
+def test_mmdets_mistakes_are_named(libraries, technique, mistakes):
     """Merged objects, a weight inside of the power, and, without numbers to compare, the input written to."""
-    named = {
-        "isr_p_weights": {
-            "IP-2": "isr-p/offset-not-accumulated",
-            "IP-4": "isr-p/label-weight-inside",
-            "IP-18": "isr-p/written-into-label-weights",
-        },
-        "ghm_regression_loss": {"GHMR-9": "ghm-regression/half-sum", "GHMR-13": "ghm-regression/multiplied-mask"},
-        "normalise_focal_loss": {"NORM-3": "focal-normaliser/epsilon-for-floor"},
-    }
-
-    for technique, mistakes in named.items():
-        _, found = judge(mmdet, technique, mistakes)
-        assert {id_: found[id_].diagnosis for id_ in mistakes} == mistakes
+    assert libraries.diagnose("mmdet", technique, mistakes) == mistakes
 
 
-def test_the_published_number_of_merged_objects(mmdet):
+def test_the_published_number_of_merged_objects(libraries):
     """Three images of one object each, equal losses: the second weights of the first and third are exchanged."""
     iou = np.array([[0.9, 0.5], [0.8, 0.4], [0.7, 0.6]])
     zeros = np.zeros((3, 2), dtype=np.int64)
@@ -90,7 +47,7 @@ def test_the_published_number_of_merged_objects(mmdet):
     }  # fmt: skip
     options = {"num_classes": 1, "gamma": 2.0, "beta": 0.0}
 
-    (theirs,) = mmdet.evaluate("isr_p_weights", Case(arguments, options, "float32")).outputs
+    (theirs,) = libraries.evaluate("mmdet", "isr_p_weights", Case(arguments, options, "float32"))
 
     ours = isr_p_weights(**arguments, **options)
     assert ours[[0, 2], 1] == pytest.approx([0.264, 0.593], abs=5e-4)
@@ -105,22 +62,21 @@ def test_the_published_number_of_merged_objects(mmdet):
         ("ghm_regression_loss", {"GHMR-9", "GHMR-10", "GHMR-13", "GHMR-24", "GHMR-29", "GHMR-30"}),
     ],
 )
-def test_mmdet_is_right_apart_from_half_precision(mmdet, technique, known):
+def test_mmdet_is_right_apart_from_half_precision(libraries, technique, known):
     """No false alarm: CARL conforms; GHM is the authors' dialect, with faults where range ends."""
-    judged, found = judge(mmdet, technique)
+    judged = libraries.judge("mmdet", technique)
 
-    assert judged.verdict == "conforms"
-    assert ids(found, "known") == known
-    assert ids(found, "fail") == ids(found, "error") == set()
+    assert judged.result.verdict == "conforms"
+    assert judged.wrong == known
 
 
-def test_mmdets_average_without_foreground(mmdet):
+def test_mmdets_average_without_foreground(libraries):
     """A negative's loss of 0.13 comes out 8 million times as large; with a foreground anchor it is right."""
     losses, labels = np.array([[[0.13]]]), np.array([[1]])
 
     def divided(label):
         arguments = {"losses": losses, "labels": label}
-        return mmdet.evaluate("normalise_focal_loss", Case(arguments, {"num_classes": 1}, "float32")).outputs[0]
+        return libraries.evaluate("mmdet", "normalise_focal_loss", Case(arguments, {"num_classes": 1}, "float32"))[0]
 
     assert divided(labels) == pytest.approx(0.13 * 2**23)
     assert divided(labels - 1) == pytest.approx(0.13)
@@ -129,27 +85,18 @@ def test_mmdets_average_without_foreground(mmdet):
 @pytest.mark.parametrize(
     ("library", "dialect"), [("torchvision", "per_image_foreground"), ("fvcore", "batch_foreground")]
 )
-def test_sums_by_the_number_of_foreground_anchors_are_right(library, dialect):
+def test_sums_by_the_number_of_foreground_anchors_are_right(libraries, library, dialect):
     """No false alarm: torchvision's head divides as the paper says."""
-    need(library)
+    judged = libraries.judge(library, "normalise_focal_loss")
 
-    (judged,) = check(library, techniques=["normalise_focal_loss"], profile="quick").techniques
-
-    assert judged.verdict == "conforms"
-    assert judged.dialect == dialect
+    assert judged.result.verdict == "conforms"
+    assert judged.result.dialect == dialect
 
 
 @pytest.mark.parametrize(
     ("library", "mistake"),
     [("kornia", "focal-normaliser/by-elements"), ("monai", "focal-normaliser/spatial-mean")],
 )
-def test_means_over_anchors_are_found_and_named(library, mistake):
+def test_means_over_anchors_are_found_and_named(libraries, library, mistake):
     """kornia's mean divides by all elements; monai's sum takes the mean over anchors first."""
-    need(library)
-
-    (judged,) = check(
-        library, techniques=["normalise_focal_loss"], profile="quick", requirements=["NORM-1"]
-    ).techniques  # fmt: skip
-
-    (found,) = judged.requirements
-    assert (judged.dialect, found.status, found.diagnosis) == (None, "known", mistake)
+    assert libraries.diagnose(library, "normalise_focal_loss", {"NORM-1"}) == {"NORM-1": mistake}
