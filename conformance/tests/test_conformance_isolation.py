@@ -335,6 +335,21 @@ def test_a_changed_candidate_is_not_resumed(steelyard, finished, tmp_path):
     assert "had settings" in said.stderr
 
 
+def test_a_program_is_told_from_its_changed_self(tmp_path):
+    """The digest of `exec:` is that of the files in the command; an interpreter on the path is none of them."""
+    program, table = tmp_path / "a program.py", tmp_path / "table"
+    program.write_text("1", encoding="utf-8")
+    table.write_text("2", encoding="utf-8")
+    target = Target(f"exec:python3 '{program}' --table {table} --fast")
+
+    before = target.digest()
+    table.write_text("3", encoding="utf-8")
+
+    assert before not in (None, target.digest())
+    assert Target(f"exec:python3 '{program}'").digest() == Target(str(program)).digest()
+    assert Target("exec:python3 --version").digest() is None
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": "steelyard-result-1"}'])
 def test_what_is_no_result_is_not_resumed(steelyard, finished, tmp_path, content):
     """One line that names the file."""

@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,13 +38,17 @@ class Target:
     """`--set`: further keywords for every call."""
 
     def digest(self) -> str | None:
-        """SHA-256 of the target's file, if it is one."""
-        if self.text.startswith("exec:"):
-            return None
+        """SHA-256 of the target's files, if there are any: of a module there are none, its version has to do."""
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self._files()]
+        if len(digests) < 2:
+            return digests[0] if digests else None
+        return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+    def _files(self) -> list[Path]:
+        if self.text.startswith("exec:"):  # what a shell finds on its path is an interpreter, not the candidate
+            return [path for word in shlex.split(self.text.removeprefix("exec:")) if (path := Path(word)).is_file()]
         source = self.text if _is_file(self.text) else self.text.rpartition(":")[0]
-        if not _is_file(source):
-            return None
-        return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+        return [Path(source)] if _is_file(source) else []
 
 
 class Adapter:
