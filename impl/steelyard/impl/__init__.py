@@ -73,6 +73,8 @@ from steelyard.impl.generative.hardest_window import dropout_window_starts as dr
 from steelyard.impl.generative.hardest_window import features_without_windows as features_without_windows
 from steelyard.impl.generative.hardest_window import hardest_dropout_window as hardest_dropout_window
 from steelyard.impl.generative.hardest_window import hardest_window_of_linear_score as hardest_window_of_linear_score
+from steelyard.impl.generative.instance_switching import switch_eligibility as switch_eligibility
+from steelyard.impl.generative.instance_switching import switch_instances as switch_instances
 from steelyard.impl.generative.positive_rois import generate_positive_rois as generate_positive_rois
 from steelyard.impl.generative.positive_rois import instance_slots as instance_slots
 from steelyard.impl.generative.positive_rois import iou_bin_quotas as iou_bin_quotas

@@ -107,6 +107,8 @@ from steelyard.reference.generative.hardest_window import hardest_dropout_window
 from steelyard.reference.generative.hardest_window import (
     hardest_window_of_linear_score as hardest_window_of_linear_score,
 )
+from steelyard.reference.generative.instance_switching import switch_eligibility as switch_eligibility
+from steelyard.reference.generative.instance_switching import switch_instances as switch_instances
 from steelyard.reference.generative.positive_rois import generate_positive_rois as generate_positive_rois
 from steelyard.reference.generative.positive_rois import instance_slots as instance_slots
 from steelyard.reference.generative.positive_rois import iou_bin_quotas as iou_bin_quotas
