@@ -12,12 +12,12 @@ def scene(seed):
     """Four images, eight objects with boxes of any size down to nothing, ten pairs."""
     random = np.random.default_rng(seed)
     x, y = (np.sort(random.integers(0, size + 1, (8, 2)), axis=1) for size in (9, 7))
-    smooth = random.random((8, 1, 1)) + random.random((8, 7, 9)) * 0.2 > 0.4
+    smooth = random.random((8, 7, 9)) < 0.8
     pairs = np.array([random.choice(8, 2, replace=False) for _ in range(10)])
     return {
         "images": random.random((4, 2, 7, 9)), "masks": smooth,
         "boxes": np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1),
-        "labels": random.integers(0, 2, 8), "image_index": random.integers(0, 4, 8), "crowd": random.random(8) < 0.1,
+        "labels": (random.random(8) < 0.2).astype(int), "image_index": random.integers(0, 4, 8), "crowd": random.random(8) < 0.1,
         "pairs": pairs,
     }  # fmt: skip
 
