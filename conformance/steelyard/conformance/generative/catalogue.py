@@ -9,6 +9,7 @@ from steelyard.conformance.generative.hardest_window import (
     HARDEST_DROPOUT_WINDOW,
     HARDEST_WINDOW_OF_LINEAR_SCORE,
 )
+from steelyard.conformance.generative.instance_switching import SWITCH_ELIGIBILITY, SWITCH_INSTANCES
 from steelyard.conformance.generative.positive_rois import INSTANCE_SLOTS, IOU_BIN_QUOTAS, REQUESTED_IOUS
 from steelyard.conformance.generative.positive_rois_of_batches import GENERATE_POSITIVE_ROIS
 
@@ -21,4 +22,6 @@ CONTRACTS: tuple[Technique, ...] = (
     FEATURES_WITHOUT_WINDOWS,
     HARDEST_DROPOUT_WINDOW,
     HARDEST_WINDOW_OF_LINEAR_SCORE,
+    SWITCH_ELIGIBILITY,
+    SWITCH_INSTANCES,
 )
