@@ -7,7 +7,13 @@ import pytest
 
 from steelyard.conformance.candidates import CandidateError, OwnFunctions
 from steelyard.conformance.contract import Case
-from steelyard.conformance.diagnosis import NONE_FITS, diagnose, mutant_functions, oracle_functions
+from steelyard.conformance.diagnosis import (
+    NONE_FITS,
+    diagnose,
+    diagnose_distribution,
+    mutant_functions,
+    oracle_functions,
+)
 from steelyard.conformance.generation import SeededDraw
 from steelyard.conformance.registry import TECHNIQUES
 from steelyard.conformance.running import Plan, judge_own
@@ -80,11 +86,77 @@ def test_a_failure_without_numbers_is_named_by_how_it_ends(technique, mutant_id,
     assert found.explanation.startswith(f"fails as the oracle does with {summary}")
 
 
-def test_mistakes_that_a_check_cannot_tell_apart_are_all_named():
-    """The largest IoU that is never drawn: two known mistakes show so, and no id is given."""
-    contract = TECHNIQUES["iou_balanced_negatives"]
+def with_own_keys(contract, mutant_id):
+    """A mutant that takes no keys and draws its own."""
+    function = next(m for m in contract.mutants if m.id == mutant_id).function
+    keys = [argument.name for argument in contract.arguments if argument.is_key]
+    first = contract.arguments[0].name
+    random = np.random.default_rng(0)
 
-    found = judged(contract, mutant_functions(contract, "iou-balanced/largest-left-out"), "IBN-6")["IBN-6"]
+    def drawing(**given):
+        own = {key: random.random(given[first].shape) for key in keys}
+        return function(**{**given, **own})
+
+    options = frozenset(option.name for option in contract.options)
+    return OwnFunctions("mine", contract.id, drawing, options, {}, frozenset(keys))
+
+
+def test_a_draw_is_named_by_how_many_it_draws():
+    """No two draws are equal, but only one known mistake draws these numbers."""
+    contract = TECHNIQUES["instance_balanced_positives"]
+    candidate = with_own_keys(contract, "instance-balanced/repeats")
+
+    found = judged(contract, candidate, "IBP-2")["IBP-2"]
+
+    assert (found.status, found.diagnosis) == ("fail", "instance-balanced/own-repeats")
+
+
+def test_a_draw_is_named_by_its_frequencies():
+    """Two known mistakes deviate in the frequencies of pairs, one of them in the same ones."""
+    whole = TECHNIQUES["instance_balanced_positives"]
+    few = [m for m in whole.mutants if m.id.rpartition("/")[2] in ("own-repeats", "repeats", "no-fill")]
+    contract = replace(whole, mutants=tuple(few))
+    requirement = contract.requirement("IBP-10")
+    case = requirement.cases(SeededDraw("a", ("float32",)))
+    candidate = with_own_keys(contract, "instance-balanced/repeats")
+
+    found = diagnose_distribution(contract, candidate, None, requirement, case)
+
+    assert found.id == "instance-balanced/own-repeats"
+    assert "the same frequencies in 2000 draws" in found.sentence
+
+
+def test_of_equal_outcomes_the_mistake_with_the_same_numbers_is_named():
+    """Two mistakes ask for no labels; what they divide by elsewhere tells them apart."""
+    for mutant_id in ("focal-normaliser/by-elements", "focal-normaliser/spatial-mean"):
+        found = judged(NORMALISED, mutant_functions(NORMALISED, mutant_id), "NORM-4", "NORM-9")
+
+        assert [found[id_].diagnosis for id_ in ("NORM-4", "NORM-9")] == [mutant_id] * 2
+
+
+def test_two_mistakes_in_two_outputs_are_each_explained():
+    """Positives as they come, negatives by a ratio, and an error without a share: monai's sampler in short."""
+    contract = TECHNIQUES["stratified_hard_example_mining"]
+    mistakes = {one.id.partition("/")[2]: one.function for one in contract.mutants}
+
+    def mixed(**given):
+        mistakes["divided-by-the-share"](**given)
+        return mistakes["positives-as-they-come"](**given)[0], mistakes["negatives-by-ratio"](**given)[1]
+
+    options = frozenset(option.name for option in contract.options)
+    found = judged(contract, OwnFunctions("mine", contract.id, mixed, options, {}), "SH-1", "SH-9")
+
+    assert found["SH-1"].diagnosis == "stratified/negatives-by-ratio"
+    assert found["SH-1"].explanation.startswith("negative alone: ")
+    assert found["SH-9"].diagnosis == "stratified/divided-by-the-share"
+
+
+def test_mistakes_that_a_check_cannot_tell_apart_are_all_named():
+    """The largest IoU that is never drawn, keys aside: two known mistakes show so, and no id is given."""
+    contract = TECHNIQUES["iou_balanced_negatives"]
+    candidate = with_own_keys(contract, "iou-balanced/largest-left-out")
+
+    found = judged(contract, candidate, "IBN-6")["IBN-6"]
 
     assert found.diagnosis is None
     assert found.explanation.startswith("fails as known mistakes do that this check does not tell apart")

@@ -31,7 +31,7 @@ from steelyard.conformance.judging import (
     plain_bounds,
     value_bounds,
 )
-from steelyard.conformance.statistics import Suspicion, suspect
+from steelyard.conformance.statistics import Frequencies, Suspicion, suspect
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Deviation(Exception):  # noqa: N818 - the word for what a candidate does
 
 class DistributionDeviation(Deviation):
     """The candidate's random choices have another distribution."""
+
+    def __init__(self, message: str, case: Case, frequencies: Frequencies | None = None) -> None:
+        super().__init__(message, case)
+        self.frequencies = frequencies
 
 
 class NotOfferedError(BaseException):
@@ -191,7 +195,9 @@ class Bench:
         suspicion = suspect(test, seed)
         if suspicion is not None:
             raise DistributionDeviation(
-                f"distribution: p-value {suspicion.p_value:.1g}, confirmed: {suspicion.sentence}", case
+                f"distribution: p-value {suspicion.p_value:.1g}, confirmed: {suspicion.sentence}",
+                case,
+                suspicion.frequencies,
             )
 
 

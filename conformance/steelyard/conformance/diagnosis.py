@@ -3,8 +3,11 @@
 An explanation must hold on all inputs at hand: those that failed, and fresh ones. Where the oracle itself is
 right, the explanation must be right too. So an explanation is a function that the candidate equals, not a guess.
 
-A failure without numbers (an error where an answer belongs or the reverse, an input written to, a distribution) cannot
-be equalled; there the mutants are named that fail in the same way on the same inputs, if they are few.
+Of several outputs that are right or wrong each for itself, those that are wrong may be explained alone.
+
+A failure without numbers (an error where an answer belongs or the reverse, an input written to) cannot be equalled;
+there the mutants are named that fail in the same way on the same inputs, if they are few. Of a distribution those are
+named that draw with the candidate's frequencies.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from steelyard.conformance.candidates import Answer, Candidate, CandidateError, NoGradientError, OwnFunctions
-from steelyard.conformance.checking import Bench, Deviation, NotOfferedError, float_format
+from steelyard.conformance.checking import Bench, Deviation, DistributionDeviation, NotOfferedError, float_format
 from steelyard.conformance.contract import Array, Case, Dialect, Mutant, Requirement, Technique
 from steelyard.conformance.judging import Bounds, coarser, compare, gradient_bounds, value_bounds
 from steelyard.conformance.precision import computing_precision
+from steelyard.conformance.statistics import Frequencies, same_frequencies
 
 
 @dataclass(frozen=True)
@@ -51,32 +55,81 @@ def diagnose(
     dialect: Dialect | None,
     failing: Sequence[Case],
     fresh: Sequence[Case],
+    elsewhere: Sequence[Case] = (),
     *,
     gradient: bool,
 ) -> Diagnosis:
-    """Try every mutant and dialect on the failing and the fresh cases; name the nearest that fits all of them."""
+    """Try every mutant and dialect on the failing and the fresh cases; name the nearest that fits all of them.
+
+    If some are equally near, cases of other requirements decide.
+    """
     wanted = tuple(technique.gradients)[:1] if gradient else ()
-    answers: list[tuple[Case, Answer]] = []
-    for case in (*failing, *fresh):
-        try:
-            answers.append((case, candidate.evaluate(technique.id, case, wanted)))
-        except (CandidateError, NoGradientError):
-            continue
+    answers = _answers(technique, candidate, (*failing, *fresh), wanted)
     if not answers:
         return Diagnosis(None, NONE_FITS)
-    best: tuple[float, _Explanation] | None = None
-    for explanation in _explanations(technique, dialect):
-        if gradient and not explanation.has_gradient:
-            continue
-        distance = _distance(technique, dialect, explanation, answers, wanted)
-        if distance is not None and (best is None or distance < best[0]):
-            best = (distance, explanation)
+    others = _answers(technique, candidate, elsewhere)
+    best = _nearest(technique, dialect, answers, others, wanted, None)
+    where = ""
+    wrong = _wrong(technique, dialect, *answers[0], wanted)
+    if best is None and len(wrong) < len(technique.outputs) + len(wanted):
+        best = _nearest(technique, dialect, answers, others, wanted, wrong)
+        where = f"{' and '.join(wrong)} alone: "
     if best is None:
         return Diagnosis(None, NONE_FITS)
     distance, explanation = best
     return Diagnosis(
         explanation.id,
-        f"{explanation.sentence} ({explanation.id}, largest difference {distance:.2g} on {len(answers)} inputs)",
+        f"{where}{explanation.sentence} ({explanation.id}, largest difference {distance:.2g} on {len(answers)} inputs)",
+    )
+
+
+def _answers(
+    technique: Technique, candidate: Candidate, cases: Sequence[Case], wanted: Sequence[str] = ()
+) -> list[tuple[Case, Answer]]:
+    """The candidate's, where it gives any."""
+    answers = []
+    for case in cases:
+        try:
+            answers.append((case, candidate.evaluate(technique.id, case, wanted)))
+        except (CandidateError, NoGradientError):
+            continue
+    return answers
+
+
+def _nearest(
+    technique: Technique,
+    dialect: Dialect | None,
+    answers: Sequence[tuple[Case, Answer]],
+    elsewhere: Sequence[tuple[Case, Answer]],
+    wanted: Sequence[str],
+    parts: Sequence[str] | None,
+) -> tuple[float, _Explanation] | None:
+    """The explanation that fits all answers and is nearest to them; in some outputs and gradients, or in all.
+
+    Of several that are equally near the one that fits elsewhere too.
+    """
+    nearest: list[_Explanation] = []
+    smallest = np.inf
+    for explanation in _explanations(technique, dialect):
+        if wanted and not explanation.has_gradient:
+            continue
+        found = _distance(technique, dialect, explanation, answers, wanted, parts)
+        if found is not None and found[1] and found[0] <= smallest:
+            nearest = [*(nearest if found[0] == smallest else ()), explanation]
+            smallest = found[0]
+    if len(nearest) > 1:
+        nearest = [one for one in nearest if _distance(technique, dialect, one, elsewhere)] or nearest
+    return (smallest, nearest[0]) if nearest else None
+
+
+def _wrong(
+    technique: Technique, dialect: Dialect | None, case: Case, answer: Answer, wanted: Sequence[str]
+) -> tuple[str, ...]:
+    """Which of a candidate's outputs and gradients deviate."""
+    return tuple(
+        name
+        for name, actual, _, right, bounds, dtype in _pairs(technique, dialect, case, answer, answer, wanted)
+        if actual.shape != right.shape or compare(actual, right, bounds and bounds(right), dtype).status == "fail"
     )
 
 
@@ -86,7 +139,11 @@ def diagnose_alike(
     dialect: Dialect | None,
     trials: Sequence[tuple[Requirement, Case]],
 ) -> Diagnosis:
-    """Name the mutants whose checks end as the candidate's do: on the failing case, the first, and on others."""
+    """Name the mutants whose checks end as the candidate's do: on the failing case, the first, and on others.
+
+    A candidate may have another mistake besides. Where it fails in another way than on the first case, a mutant must
+    not fail in that of the first, and may be right.
+    """
     ends = [_end(technique, candidate, dialect, requirement, case) for requirement, case in trials]
     if ends[0] == _HOLDS:  # it does not fail every time
         return Diagnosis(None, NONE_FITS)
@@ -95,17 +152,81 @@ def diagnose_alike(
     for mutant in technique.mutants:
         functions = mutant_functions(technique, mutant.id)
         asked = zip(in_dialect, ends, strict=True)
-        if all(_end(technique, functions, dialect, requirement, case) == end for (requirement, case), end in asked):
+        if all(
+            _is_alike(_end(technique, functions, dialect, requirement, case), end, ends[0])
+            for (requirement, case), end in asked
+        ):
             alike.append(mutant)
+    alike = _as_it_draws(technique, candidate, alike)
+    if len(alike) > 1:
+        cases = [case for _, case in trials]
+        alike = [mutant for mutant in alike if _equals(technique, candidate, dialect, mutant, cases)] or alike
+    return _named_alike(alike, f"the same outcome on {len(trials)} inputs")
+
+
+def diagnose_distribution(
+    technique: Technique, candidate: Candidate, dialect: Dialect | None, requirement: Requirement, case: Case
+) -> Diagnosis:
+    """Name the mutants that draw with the candidate's frequencies, which are not the right ones."""
+    own = _frequencies(technique, candidate, dialect, requirement, case)
+    if own is None:
+        return Diagnosis(None, NONE_FITS)
+    spoken = _spoken(case, dialect)
+    alike = []
+    for mutant in technique.mutants:
+        other = _frequencies(technique, mutant_functions(technique, mutant.id), dialect, requirement, spoken)
+        if other is not None and same_frequencies(own, other):
+            alike.append(mutant)
+    return _named_alike(_as_it_draws(technique, candidate, alike), f"the same frequencies in {own.repetitions} draws")
+
+
+def _named_alike(alike: Sequence[Mutant], on: str) -> Diagnosis:
     if not 1 <= len(alike) <= _ALIKE_AT_MOST:
         return Diagnosis(None, NONE_FITS)
-    on = f"the same outcome on {len(trials)} inputs"
     if len(alike) > 1:
         named = "; or ".join(f"{mutant.summary}{_seen(mutant)} ({mutant.id})" for mutant in alike)
         return Diagnosis(None, f"fails as known mistakes do that this check does not tell apart: {named} ({on})")
     (mutant,) = alike
     sentence = f"fails as the oracle does with {mutant.summary}, and as with no other known mistake"
     return Diagnosis(mutant.id, f"{sentence}{_seen(mutant)} ({mutant.id}, {on})")
+
+
+def _is_alike(mutants: str, candidates: str, first: str) -> bool:
+    """Whether a mutant's end goes with the candidate's, which ended on the first case as said."""
+    if candidates in (first, _HOLDS):
+        return mutants == candidates
+    return mutants != first
+
+
+def _as_it_draws(technique: Technique, candidate: Candidate, alike: Sequence[Mutant]) -> list[Mutant]:
+    """Of the same mistake with given keys and with own random numbers, that which draws as the candidate does."""
+    takes_keys = candidate.description.functions[technique.id].takes_keys
+    return [mutant for mutant in alike if mutant.draws_own_keys != takes_keys] or list(alike)
+
+
+def _equals(
+    technique: Technique, candidate: Candidate, dialect: Dialect | None, mutant: Mutant, cases: Sequence[Case]
+) -> bool:
+    """Whether a mutant gives the candidate's answers, wrong ones among them, wherever there is to be one."""
+    of_oracle = oracle_functions(technique, dialect)
+    legal = [case for case in cases if _answers(technique, of_oracle, [case])]
+    answers = _answers(technique, candidate, legal)
+    explanation = _Explanation(mutant.id, "", mutant_functions(technique, mutant.id), has_gradient=False)
+    found = [_distance(technique, dialect, explanation, [one, *answers]) for one in answers]
+    return any(one is not None and one[1] for one in found)
+
+
+def _frequencies(
+    technique: Technique, candidate: Candidate, dialect: Dialect | None, requirement: Requirement, case: Case
+) -> Frequencies | None:
+    """What a check of the distribution counted, if it is wrong."""
+    try:
+        requirement.check(Bench(technique, candidate, dialect), case)
+    except DistributionDeviation as deviation:
+        return deviation.frequencies
+    except (Deviation, CandidateError, NotOfferedError):
+        return None
+    return None
 
 
 def _spoken(case: Case, dialect: Dialect | None) -> Case:
@@ -172,11 +293,12 @@ def _distance(
     dialect: Dialect | None,
     explanation: _Explanation,
     answers: Sequence[tuple[Case, Answer]],
-    wanted: Sequence[str],
-) -> float | None:
-    """Largest difference from the explanation over all answers; None where one is outside the bound.
+    wanted: Sequence[str] = (),
+    parts: Sequence[str] | None = None,
+) -> tuple[float, bool] | None:
+    """Largest difference from the explanation over all answers, in some parts or in all; None if outside the bound.
 
-    The explanation must itself be outside on the first case, the failing one: a mutant that is right there
+    And whether the explanation is itself outside on the first case, the failing one: a mutant that is right there
     explains nothing. A mutant is asked in the candidate's dialect.
     """
     largest, is_wrong = 0.0, False
@@ -187,7 +309,9 @@ def _distance(
             explained = explanation.functions.evaluate(technique.id, working, wanted)
         except (CandidateError, NoGradientError):
             return None
-        for actual, claimed, right, bounds, dtype in _pairs(technique, dialect, case, answer, explained, wanted):
+        for name, actual, claimed, right, bounds, dtype in _pairs(technique, dialect, case, answer, explained, wanted):
+            if parts is not None and name not in parts:
+                continue
             if actual.shape != claimed.shape:
                 return None
             # twice the bound: the candidate and the explanation both round
@@ -200,7 +324,7 @@ def _distance(
             with np.errstate(invalid="ignore", over="ignore"):
                 difference = np.abs(actual.astype(np.float64) - claimed.astype(np.float64))
             largest = max(largest, float(np.max(difference[np.isfinite(difference)], initial=0.0)))
-    return largest if is_wrong else None
+    return largest, is_wrong
 
 
 def _own_condition(case: Case, claimed: Array, right: Array) -> Bounds:
@@ -213,7 +337,7 @@ def _own_condition(case: Case, claimed: Array, right: Array) -> Bounds:
     return Bounds(allowed, allowed)
 
 
-_Pair = tuple[Array, Array, Array, Callable[[Array], Bounds] | None, str]
+_Pair = tuple[str, Array, Array, Array, Callable[[Array], Bounds] | None, str]
 
 
 def _pairs(
@@ -224,20 +348,20 @@ def _pairs(
     explained: Answer,
     wanted: Sequence[str],
 ) -> Iterator[_Pair]:
-    """What the candidate gave, what the explanation gives, what is right, and how to bound it."""
+    """Its name, what the candidate gave, what the explanation gives, what is right, and how to bound it."""
     right = technique.evaluate(case, dialect)
     for number, output in enumerate(technique.outputs[: len(answer.outputs)]):
         dtype = float_format(answer.dtypes[number], case)
         bounds = None
         if output.dtype == "float":
             bounds = partial(_value_bounds, technique, case, dtype, dialect, number)
-        yield answer.outputs[number], explained.outputs[number], np.asarray(right[number]), bounds, dtype
+        yield output.name, answer.outputs[number], explained.outputs[number], np.asarray(right[number]), bounds, dtype
     for name in wanted:
         dtype = float_format(answer.gradient_dtypes[name], case)
         value_dtype = float_format(answer.dtypes[0], case)
         exact = technique.evaluate_gradient(name, case, dialect)
         bounds = partial(_gradient_bounds, technique, case, dtype, dialect, name, value_dtype)
-        yield answer.gradients[name], explained.gradients[name], exact, bounds, dtype
+        yield f"gradient of {name}", answer.gradients[name], explained.gradients[name], exact, bounds, dtype
 
 
 def _value_bounds(

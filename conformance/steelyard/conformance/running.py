@@ -23,7 +23,7 @@ from steelyard.conformance.checking import (
     value,
 )
 from steelyard.conformance.contract import Case, Dialect, Kind, Requirement, Technique
-from steelyard.conformance.diagnosis import Diagnosis, diagnose, diagnose_alike, oracle_functions
+from steelyard.conformance.diagnosis import Diagnosis, diagnose, diagnose_alike, diagnose_distribution, oracle_functions
 from steelyard.conformance.generation import SeededDraw
 from steelyard.conformance.known_failures import KnownFailure, apply_known, parse_known_failures, unmatched
 from steelyard.conformance.loading import Target
@@ -367,7 +367,9 @@ class _Technique:
         try:
             if has_numbers:
                 return self._diagnose_equal(requirement, case, search)
-            return self._diagnose_alike(requirement, case, failure)
+            if isinstance(failure, DistributionDeviation):
+                return diagnose_distribution(self._contract, self._candidate, self._dialect, requirement, case)
+            return self._diagnose_alike(requirement, case)
         except CandidateLost:
             self._lost.append("was lost while its failure was being explained")
             return Diagnosis(None, "the candidate was lost while its failure was being explained")
@@ -376,18 +378,23 @@ class _Technique:
         large = sum(array.size for array in case.arguments.values()) > _LARGE
         failing = [case, *search.failing[: 0 if large else _FAILING_KEPT]]
         fresh = self._fresh_cases(requirement, _FRESH_LARGE if large else _FRESH)
+        elsewhere = self._fresh_cases(self._ordinary(requirement), _FRESH_ALIKE, case.dtype)
         return diagnose(
-            self._contract, self._candidate, self._dialect, failing, fresh, gradient=requirement.needs_gradient
-        )
+            self._contract, self._candidate, self._dialect, failing, fresh, elsewhere,
+            gradient=requirement.needs_gradient,
+        )  # fmt: skip
 
-    def _diagnose_alike(self, requirement: Requirement, case: Case, failure: Exception) -> Diagnosis:
+    def _diagnose_alike(self, requirement: Requirement, case: Case) -> Diagnosis:
+        # where nothing is special, too: a mistake that shows there is not that of a candidate that is right there
+        asked = (requirement, self._ordinary(requirement))
         trials = [(requirement, case)]
-        if not isinstance(failure, DistributionDeviation):  # of which each trial draws thousands of times
-            # where nothing is special, too: a mistake that shows there is not that of a candidate that is right there
-            values = (r for r in self._contract.requirements if r.check is value and not self._not_applicable(r))
-            asked = (requirement, next(values, requirement))
-            trials += [(r, c) for r in asked for c in self._fresh_cases(r, _FRESH_ALIKE, case.dtype)]
+        trials += [(r, c) for r in asked for c in self._fresh_cases(r, _FRESH_ALIKE, case.dtype)]
         return diagnose_alike(self._contract, self._candidate, self._dialect, trials)
+
+    def _ordinary(self, requirement: Requirement) -> Requirement:
+        """The contract's first requirement about values; the given one where there is none."""
+        values = (r for r in self._contract.requirements if r.check is value and not self._not_applicable(r))
+        return next(values, requirement)
 
     def _fresh_cases(self, requirement: Requirement, count: int, dtype: str | None = None) -> list[Case]:
         """Further inputs of a requirement: of a format, because an adapter may convert others; None stands for all."""

@@ -35,6 +35,15 @@ FIRST_LEVEL = 1e-4
 SECOND_LEVEL = 1e-5
 _EXPECTED_AT_LEAST = 10.0
 _CERTAIN = 1e-12
+_SAME_LEVEL = 1e-3
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """How often each of some things happened in so many independent repetitions."""
+
+    counts: Float
+    repetitions: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ class Suspicion:
 
     p_value: float
     sentence: str
+    frequencies: Frequencies | None = None
 
 
 def inclusion(chosen: Array, probabilities: Float, joint: Float) -> Suspicion:
@@ -54,9 +64,10 @@ def inclusion(chosen: Array, probabilities: Float, joint: Float) -> Suspicion:
     broken = (never & (counts > 0)) | (always & (counts < repetitions))
     spread = np.sqrt(np.maximum(expected * (1.0 - probabilities), _CERTAIN))
     worst = int(np.argmax(np.where(broken, np.inf, np.abs(counts - expected) / spread))) if counts.size else 0
+    found = Frequencies(counts, repetitions)
     sentence = _frequency(f"item {worst}", counts, probabilities, worst, repetitions)
     if broken.any():
-        return Suspicion(0.0, sentence)
+        return Suspicion(0.0, sentence, found)
     covariance = repetitions * (joint - np.outer(probabilities, probabilities))
     rank = int(np.linalg.matrix_rank(covariance, tol=1e-8 * repetitions, hermitian=True)) if counts.size else 0
     if rank == 0:
@@ -66,9 +77,9 @@ def inclusion(chosen: Array, probabilities: Float, joint: Float) -> Suspicion:
     outside = difference - covariance @ (inverse @ difference)
     if np.abs(outside).max() > 1e-6 * repetitions:  # a sum that cannot vary does, such as the number of items chosen
         return Suspicion(0.0, f"the number of items chosen is wrong: {chosen.sum(axis=1).mean():.4f} on average, "
-                              f"expected {probabilities.sum():.4f}")  # fmt: skip
+                              f"expected {probabilities.sum():.4f}", found)  # fmt: skip
     statistic = float(difference @ inverse @ difference)
-    return Suspicion(float(_stats().chi2.sf(statistic, rank)), sentence)
+    return Suspicion(float(_stats().chi2.sf(statistic, rank)), sentence, found)
 
 
 def pairs(chosen: Array, joint: Float) -> Suspicion:
@@ -87,7 +98,7 @@ def pairs(chosen: Array, joint: Float) -> Suspicion:
     sentence = (
         f"items {i} and {j} together: {together[i, j] / repetitions:.4f}, expected {joint[i, j]:.4f}" if count else ""
     )
-    return Suspicion(min(1.0, smallest * max(count, 1)), sentence)
+    return Suspicion(min(1.0, smallest * max(count, 1)), sentence, Frequencies(together, repetitions))
 
 
 def categories(counts: Array, mass: Float) -> Suspicion:
@@ -99,8 +110,9 @@ def categories(counts: Array, mass: Float) -> Suspicion:
         np.argmax(np.where(impossible, np.inf, np.abs(counts - expected) / np.sqrt(np.maximum(expected, 1e-12))))
     )
     sentence = f"category {worst}: {counts[worst] / max(total, 1.0):.4f}, expected {mass[worst]:.4f}"
+    found = Frequencies(np.asarray(counts, dtype=np.float64), round(max(total, 1.0)))
     if impossible.any():
-        return Suspicion(0.0, sentence)
+        return Suspicion(0.0, sentence, found)
     small = expected < _EXPECTED_AT_LEAST
     observed = np.append(counts[~small], counts[small].sum())
     wanted = np.append(expected[~small], expected[small].sum())
@@ -108,7 +120,7 @@ def categories(counts: Array, mass: Float) -> Suspicion:
     if len(wanted) < 2:
         return Suspicion(1.0, sentence)
     wanted *= observed.sum() / wanted.sum()  # the last digits of the mass
-    return Suspicion(float(_stats().chisquare(observed, wanted).pvalue), sentence)
+    return Suspicion(float(_stats().chisquare(observed, wanted).pvalue), sentence, found)
 
 
 def suspect(test: Callable[[int], Suspicion], seed: int) -> Suspicion | None:
@@ -121,6 +133,17 @@ def suspect(test: Callable[[int], Suspicion], seed: int) -> Suspicion | None:
         return None
     second = test(2 * seed + 1)
     return second if second.p_value < SECOND_LEVEL else None
+
+
+def same_frequencies(one: Frequencies, other: Frequencies) -> bool:
+    """Whether two samples may have the same probabilities: every difference within its spread (level 1e-3 in all)."""
+    if one.counts.shape != other.counts.shape:
+        return False
+    shares = [sample.counts / sample.repetitions for sample in (one, other)]
+    pooled = (one.counts + other.counts) / (one.repetitions + other.repetitions)
+    spread = np.sqrt(pooled * (1.0 - pooled) * (1.0 / one.repetitions + 1.0 / other.repetitions))
+    most = float(_stats().norm.isf(_SAME_LEVEL / (2.0 * max(one.counts.size, 1))))
+    return bool((np.abs(shares[0] - shares[1]) <= most * spread).all())
 
 
 def power_of_inclusion(probability: float, biased: float, repetitions: int) -> float:

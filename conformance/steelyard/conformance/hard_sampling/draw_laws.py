@@ -72,7 +72,7 @@ def counts(probabilities: Probabilities) -> Check:
             impossible = found[:, number, single <= _CERTAIN].any()
             bench.expect(not impossible, f"image {number}: drew a candidate that takes no part", case)
             sizes, wanted = np.unique(found[:, number].sum(axis=-1)).tolist(), round(float(single.sum()))
-            bench.expect(sizes == [wanted], f"image {number}: drew {_or(sizes)} candidates, expected {wanted}", case)
+            bench.expect(sizes == [wanted], f"drew {_or(sizes)} candidates of image {number}, expected {wanted}", case)
 
     return check
 

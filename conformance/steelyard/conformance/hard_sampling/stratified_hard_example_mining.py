@@ -139,7 +139,13 @@ def _negatives_by_ratio(losses: Array, labels: Array, **o: Any) -> Masks:  # noq
     share = o["positive_fraction"]
     n_pos = min(int(positive.sum()), int(o["num_samples"] * share))
     n_neg = int(max(1, n_pos) * abs(1 - 1 / share)) if share else o["num_samples"]
-    return largest(positive, losses, n_pos), largest(background, losses, max(n_neg, 1))
+    return largest(positive, losses, n_pos), largest(background, losses, n_neg)
+
+
+def _divided_by_the_share(losses: Array, labels: Array, **o: Any) -> Masks:  # noqa: ANN401
+    if o["positive_fraction"] == 0:
+        raise ZeroDivisionError
+    return _RIGHT(losses, labels, **o)
 
 
 def _positives_as_they_come(losses: Array, labels: Array, **o: Any) -> Masks:  # noqa: ANN401
@@ -181,6 +187,8 @@ def _infinity_is_nothing(losses: Array, labels: Array, **o: Any) -> Masks:  # no
 MUTANTS = (
     Mutant("stratified/negatives-by-ratio", "no negatives in the place of missing positives: 2 positives draw 6",
            by_image(_negatives_by_ratio, _RIGHT), seen_in="monai's HardNegativeSampler"),
+    Mutant("stratified/divided-by-the-share", "an error where no positive is asked for: a division by their share",
+           by_image(_divided_by_the_share, _RIGHT), seen_in="monai's HardNegativeSampler"),
     Mutant("stratified/positives-as-they-come", "the first positives instead of the hardest",
            by_image(_positives_as_they_come, _RIGHT)),
     Mutant("stratified/negatives-as-they-come", "the first negatives instead of the hardest",

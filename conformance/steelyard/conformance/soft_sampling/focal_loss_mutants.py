@@ -62,6 +62,31 @@ def alpha_on_both_grad(logits: Array, targets: Array, *, alpha: Alpha, gamma: fl
     return weight * oracle.sigmoid_focal_loss_grad(logits, targets, alpha=None, gamma=gamma)
 
 
+def _rounded_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """(1 - y) x - log sigmoid(x) in the working dtype, and 1 - exp(-loss), which is 0 where the loss rounds to 0."""
+    x = np.asarray(logits)
+    y = (np.asarray(targets) == 1).astype(x.dtype)
+    loss = (1 - y) * x - (np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))))
+    return loss, 1 - np.exp(-loss)
+
+
+def alpha_on_both_rounded(logits: Array, targets: Array, *, alpha: Alpha, gamma: float) -> Array:
+    alpha_on_both(logits, targets, alpha=alpha, gamma=gamma)  # its checks
+    loss, one_less = _rounded_cross_entropy(logits, targets)
+    power = np.power(one_less, loss.dtype.type(gamma))
+    return np.asarray(loss.dtype.type(1.0 if alpha is None else alpha) * power * loss)
+
+
+def alpha_on_both_rounded_grad(logits: Array, targets: Array, *, alpha: Alpha, gamma: float) -> Array:
+    """Autograd through that: where 1 - exp(-loss) is 0, its power of gamma - 1 is infinite, times 0 NaN."""
+    loss, one_less = _rounded_cross_entropy(logits, targets)
+    weight, g = (loss.dtype.type(v) for v in (1.0 if alpha is None else alpha, gamma))
+    by_power = np.zeros_like(loss) if gamma == 0 else g * np.power(one_less, g - 1)
+    slope = weight * loss * by_power * np.exp(-loss) + weight * np.power(one_less, g)
+    p = 1 / (1 + np.exp(-np.asarray(logits)))
+    return np.asarray(slope * (p - (np.asarray(targets) == 1)))
+
+
 def alpha_squared(logits: Array, targets: Array, *, alpha: Alpha, gamma: float) -> Array:
     balance = _balance(np.asarray(targets) == 1, alpha)
     return balance * oracle.sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma)
@@ -267,8 +292,10 @@ MUTANTS = (
            seen_in="yqyao/SSD_Pytorch issue 32"),
     Mutant("focal/alpha-on-negatives", "alpha on the negatives and 1 - alpha on the positives", alpha_on_negatives,
            alpha_on_negatives_grad),
-    Mutant("focal/alpha-on-both", "alpha on positives and negatives alike", alpha_on_both, alpha_on_both_grad,
-           seen_in="cbloss"),
+    Mutant("focal/alpha-on-both", "alpha on positives and negatives alike", alpha_on_both, alpha_on_both_grad),
+    Mutant("focal/alpha-on-both-rounded",
+           "alpha on positives and negatives alike, and a factor (1 - exp(-loss))^gamma that rounds to 0",
+           alpha_on_both_rounded, alpha_on_both_rounded_grad, seen_in="cbloss"),
     Mutant("focal/alpha-squared", "alpha applied twice", alpha_squared, alpha_squared_grad),
     Mutant("focal/detached-factor", "the modulating factor treated as a constant in the gradient",
            oracle.sigmoid_focal_loss, detached_factor_grad),

@@ -137,6 +137,11 @@ def squared_error(logits: Array, targets: Array) -> Array:
     return oracle.cross_entropy_gradient_norm(logits, targets) ** 2 / 2
 
 
+def infinite_less_infinite(logits: Array, targets: Array) -> Array:
+    """(1 - y) x - log sigmoid(x), which is no number for infinite logits, right ones too."""
+    return np.where(np.isinf(logits), np.nan, cross_entropy(logits, targets))
+
+
 def half_cross_entropy(logits: Array, targets: Array) -> Array:
     g = oracle.cross_entropy_gradient_norm(logits, targets)
     if np.asarray(logits).dtype != np.float16:
@@ -317,7 +322,7 @@ def shared_mutants(name: str, loss: Loss, grad: Loss, build: Loss, build_grad: L
         Mutant(f"{name}/unaveraged-gradient", "the counts of the call in the gradient, in place of their average",
                loss, build_grad(unaveraged)),
         Mutant(f"{name}/multiplied-mask", "what is not valid multiplied by 0, so that its NaN stays NaN",
-               build(mean=multiplied_mask), seen_in="mmdet and the authors' code"),
+               build(mean=multiplied_mask), seen_in="mmdet and the authors' code, of NaN"),
         Mutant(f"{name}/nothing-divided", "NaN without an example", build(mean=nothing_divided)),
         Mutant(f"{name}/nothing-divided-gradient", "NaN in the gradient without an example", loss,
                build_grad(mean=nothing_divided)),
@@ -326,7 +331,9 @@ def shared_mutants(name: str, loss: Loss, grad: Loss, build: Loss, build_grad: L
         Mutant(f"{name}/half-sum", "the weighted losses added up in float16, infinite above 65504", half_sum(loss),
                seen_in="mmdet"),
         Mutant(f"{name}/half-weights", "weights in float16, infinite above 65504", loss,
-               build_grad(half_weights), seen_in="mmdet"),
+               build_grad(half_weights)),
+        Mutant(f"{name}/half-weighted", "weights in float16, infinite above 65504, in the loss and in the gradient",
+               build(half_weights), build_grad(half_weights), seen_in="mmdet"),
         Mutant(f"{name}/nan-is-zero", "NaN replaced by 0: a broken network looks trained",
                first_output(loss, replacing_nan)),
         Mutant(f"{name}/lost-tail", "the last elements of a large call left out", losing_the_tail_of_the_sum(loss)),
@@ -384,6 +391,9 @@ MUTANTS = (
            classification(values=log_epsilon)),
     Mutant("ghm-classification/squared-error", "the squared error whose slope is the gradient norm",
            classification(values=squared_error)),
+    Mutant("ghm-classification/infinite-less-infinite",
+           "a cross entropy that is NaN for infinite logits, also where what is not valid is multiplied by 0",
+           classification(values=infinite_less_infinite, mean=multiplied_mask), seen_in="mmdet and the authors' code"),
     Mutant("ghm-classification/half-cross-entropy", "probabilities in float16",
            classification(values=half_cross_entropy)),
     Mutant("ghm-classification/cut-logits", "logits cut to [-1000, 1000]", cutting(_LOSS, "logits", 1e3), _GRADIENT),
@@ -445,6 +455,10 @@ LABEL_MUTANTS = (
            clamped(_LABELLED_GRADIENT, logit_size, LARGEST_LOGIT)),
     Mutant("ghm-labels/ignored-gradient", "a gradient for ignored anchors", _LABELLED,
            by_labels(classification_grad(mean=ignored_derivative))),
+    Mutant("ghm-labels/infinite-less-infinite",
+           "a cross entropy that is NaN for infinite logits, also where what is not valid is multiplied by 0",
+           by_labels(classification(values=infinite_less_infinite, mean=multiplied_mask)),
+           seen_in="mmdet and the authors' code"),
     Mutant("ghm-labels/cut-logits", "logits cut to [-1000, 1000]", cutting(_LABELLED, "logits", 1e3),
            _LABELLED_GRADIENT),
 )  # fmt: skip

@@ -23,8 +23,10 @@ from steelyard.conformance.soft_sampling.ghm_mutants import (
     as_half,
     clamped,
     fixed,
+    half_sum,
     ignored_derivative,
     legal_loss,
+    multiplied_mask,
     reduced,
     shared_exact_mutants,
     shared_mutants,
@@ -267,6 +269,19 @@ _HALF_NORM = _squaring(_NORM, half=True, spoilt=0.0)
 _HALF_VALUES = _squaring(_ASL, half=True, spoilt=np.inf)
 
 
+_HALF_SLOPE = _squaring(_ASL_GRADIENT, half=True, spoilt=0.0)
+
+
+def one_for_all(function: Loss, *names: str) -> Loss:
+    """Arrays of these names repeated as arithmetic does it: one element for all of them."""
+
+    def mutant(**keywords: Any) -> Any:  # noqa: ANN401
+        repeated = np.broadcast_arrays(*(keywords[name] for name in names))
+        return function(**{**keywords, **dict(zip(names, repeated, strict=True))})
+
+    return mutant
+
+
 def _family(name: str, loss: Loss, grad: Loss, build: Loss, build_grad: Loss) -> list[Mutant]:
     """Mistakes of the element loss and of its gradient norm."""
     return [
@@ -282,9 +297,9 @@ def _family(name: str, loss: Loss, grad: Loss, build: Loss, build_grad: Loss) ->
                 mu_not_squared_grad(p, t, mu=mu)))),
         Mutant(f"{name}/fixed-mu", "mu = 0.02 whatever was asked for", fixed(mu=0.02)(loss), fixed(mu=0.02)(grad)),
         Mutant(f"{name}/half-square", "a square that is infinite from 256 in float16", build(
-            values=_HALF_VALUES, norm=_HALF_NORM), seen_in="mmdet"),
+            values=_HALF_VALUES, norm=_HALF_NORM)),
         Mutant(f"{name}/half-square-gradient", "no gradient from 256 in float16", loss,
-               build_grad(slope=_squaring(_ASL_GRADIENT, half=True, spoilt=0.0)), seen_in="mmdet"),
+               build_grad(slope=_HALF_SLOPE)),
         Mutant(f"{name}/cut-predictions", "predictions cut to [-1000, 1000]", cutting(loss, "predictions", 1e3), grad),
         Mutant(f"{name}/clamped-gradient", "no gradient for differences above 2000", loss,
                clamped(grad, _size, FURTHEST)),
@@ -316,6 +331,12 @@ MUTANTS = (
     *_unchecked(shared_mutants("ghm-regression", _LOSS, _GRADIENT, regression, regression_grad, first="predictions",
                                second="targets"), _LOSS, **legal_loss()),
     *_family("ghm-regression", _LOSS, _GRADIENT, regression, regression_grad),
+    Mutant("ghm-regression/half-square-and-mask",
+           "a square that is infinite from 256 in float16: NaN where it is not valid and multiplied by 0, gradient 0",
+           half_sum(regression(values=_HALF_VALUES, norm=_HALF_NORM, mean=multiplied_mask)),
+           regression_grad(slope=_HALF_SLOPE, norm=_HALF_NORM), seen_in="mmdet"),
+    Mutant("ghm-regression/one-for-all", "a single target for all predictions",
+           one_for_all(_LOSS, "predictions", "targets", "valid"), seen_in="mmdet"),
 )  # fmt: skip
 EXACT_MUTANTS = (
     *_unchecked(shared_exact_mutants("exact-ghm-regression", _EXACT, _EXACT_GRADIENT, exact_regression,

@@ -323,11 +323,9 @@ def _half_sums(*, iou: Array, classification_losses: Array, **keywords: Any) -> 
     return weights if np.isfinite(total) else weights * np.nan
 
 
-_RANKERS_OF_WEIGHTS = tuple(row for row in _RANKERS if row[0] != "float-key")
-
 WEIGHT_MUTANTS = (
     *(Mutant(f"isr-p/{name}", summary, _weighing(ranker), seen_in=seen)
-      for name, summary, ranker, seen in _RANKERS_OF_WEIGHTS),
+      for name, summary, ranker, seen in _RANKERS),
     Mutant("isr-p/from-one", "ranks from 1, so that the last box weighs nothing", _weighing(late=1)),
     Mutant("isr-p/swapped-denominator", "the number of the class for the largest one, and vice versa",
            _swapped_denominator),
