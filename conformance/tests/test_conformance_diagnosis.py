@@ -117,7 +117,7 @@ def test_a_draw_is_named_by_its_frequencies():
     few = [m for m in whole.mutants if m.id.rpartition("/")[2] in ("own-repeats", "repeats", "no-fill")]
     contract = replace(whole, mutants=tuple(few))
     requirement = contract.requirement("IBP-10")
-    case = requirement.cases(SeededDraw("a", ("float32",)))
+    case = requirement.cases(SeededDraw("d", ("float32",)))
     candidate = with_own_keys(contract, "instance-balanced/repeats")
 
     found = diagnose_distribution(contract, candidate, None, requirement, case)
@@ -134,21 +134,25 @@ def test_of_equal_outcomes_the_mistake_with_the_same_numbers_is_named():
         assert [found[id_].diagnosis for id_ in ("NORM-4", "NORM-9")] == [mutant_id] * 2
 
 
-def test_two_mistakes_in_two_outputs_are_each_explained():
-    """Positives as they come, negatives by a ratio, and an error without a share: monai's sampler in short."""
+def test_a_mistake_in_one_output_is_explained_beside_one_in_another():
+    """Positives as they come, and negatives by a ratio: the requirement's words are about the negatives."""
     contract = TECHNIQUES["stratified_hard_example_mining"]
     mistakes = {one.id.partition("/")[2]: one.function for one in contract.mutants}
 
-    def mixed(**given):
-        mistakes["divided-by-the-share"](**given)
-        return mistakes["positives-as-they-come"](**given)[0], mistakes["negatives-by-ratio"](**given)[1]
+    def mixed(losses, labels, **options):
+        negative = mistakes["negatives-by-ratio"](losses, labels, **options)[1]
+        return np.isin(labels, range(options["num_classes"])), negative
 
-    options = frozenset(option.name for option in contract.options)
-    found = judged(contract, OwnFunctions("mine", contract.id, mixed, options, {}), "SH-1", "SH-9")
+    candidate = OwnFunctions("mine", contract.id, mixed, frozenset(option.name for option in contract.options), {})
+    many = np.where(np.arange(12) < 2, 0, 3)[None]
+    options = {"num_classes": 3, "num_samples": 10, "positive_fraction": 0.5, "negatives_per_positive": None}
+    few = Case({"losses": np.arange(12.0)[None], "labels": many}, options)
+    more = Case({"losses": np.arange(12.0)[None], "labels": 3 - many}, options)
 
-    assert found["SH-1"].diagnosis == "stratified/negatives-by-ratio"
-    assert found["SH-1"].explanation.startswith("negative alone: ")
-    assert found["SH-9"].diagnosis == "stratified/divided-by-the-share"
+    found = diagnose(contract, candidate, None, [few], [more], gradient=False)
+
+    assert found.id == "stratified/negatives-by-ratio"
+    assert found.sentence.startswith("negative alone: ")
 
 
 def test_mistakes_that_a_check_cannot_tell_apart_are_all_named():
