@@ -43,7 +43,8 @@ to replay it; [deviations](deviations/README.md) has those that are a library's 
 def judge(folder: Path, profile: str) -> None:
     """Results and failing cases of all libraries; a status of 1 says that some deviate, which is what is looked for."""
     command = [*STEELYARD, "check", "--installed", "--profile", profile, "--json", "results", "--cases", "cases"]
-    environment = {**os.environ, "PYTHONPATH": str(SHIMS)}
+    path = os.pathsep.join([str(SHIMS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, cwd=folder, env=environment, check=False)  # noqa: S603 - our own command
     if done.returncode not in (0, 1):
         sys.exit(done.returncode)
