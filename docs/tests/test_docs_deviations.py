@@ -19,7 +19,7 @@ PAGES = {page.stem: page.read_text(encoding="utf-8") for page in sorted(FOLDER.g
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
 TESTS = ROOT / "conformance" / "tests"
 PINS = dict(re.findall(r"^([\w-]+)==(\S+)$", (TESTS / "requirements-peers.txt").read_text(), re.MULTILINE))
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS / "shims")}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS / "shims"), os.environ.get("PYTHONPATH", "")])}
 HEADINGS = ["What the definition says", "Script", "Expected", "Actual", "Cause"]
 
 # Scripts in one process, each with globals of its own: importing a library takes longer than calling it.

@@ -67,7 +67,7 @@ KNOWN = [
     {
         "technique": "isr_p_weights",
         "requirement": "IP-1",
-        "reason": "IoU plus rank in one float32: in a crowd, IoUs that are near are equal; their order is the sort's own",
+        "reason": "IoU plus rank in one float32: in a crowd, IoUs that are near are equal, in any order",
     },
     {
         "technique": "isr_p_weights",
