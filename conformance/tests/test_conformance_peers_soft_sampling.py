@@ -28,7 +28,11 @@ def test_mmdet_merges_objects_from_the_third_image_on(libraries):
                 "IP-18": "isr-p/written-into-label-weights",
             },
         ),
-        ("ghm_regression_loss", {"GHMR-9": "ghm-regression/half-sum", "GHMR-13": "ghm-regression/multiplied-mask"}),
+        ("ghm_classification_loss", {"GHMC-13": "ghm-classification/infinite-less-infinite"}),
+        (
+            "ghm_regression_loss",
+            {"GHMR-24": "ghm-regression/one-for-all", "GHMR-29": "ghm-regression/half-square-and-mask"},
+        ),
         ("normalise_focal_loss", {"NORM-3": "focal-normaliser/epsilon-for-floor"}),
     ],
 )

@@ -368,6 +368,30 @@ def test_real_detector_outputs_from_thresholds_on_the_logits():
     assert loss == pytest.approx(np.mean([element[region].mean() for region in regions]), rel=1e-12)
 
 
+def test_published_histogram_of_the_foreground():
+    """Of 2,432 foreground points of 64 images.
+
+    Of the background, the data has each point's highest class alone: a lower bound, which the upper regions reach.
+    """
+    with np.load(str(files("steelyard.conformance") / "data" / "nanodet320_points.npz")) as data:
+        highest, classes = data["max_logit"].astype(np.float64), data["max_class"]
+        logits, point, offset = data["fg_cls_logits"].astype(np.float64), data["fg_point"], data["fg_offset"]
+        image = np.repeat(np.arange(64), np.diff(offset))
+        own_class = data["gt_class"][data["gt_offset"][image] + data["fg_gt"]]
+    foreground = own_class[:, None] == np.arange(80)
+    is_background = np.ones(highest.shape, dtype=bool)
+    is_background[image, point] = classes[image, point] != own_class
+
+    of_foreground = unit_region_counts(cross_entropy_gradient_norm(logits[foreground], np.ones(len(own_class))))
+    of_background = unit_region_counts(cross_entropy_gradient_norm(highest, np.zeros(highest.shape)), is_background)
+
+    published = [10_729_186, 16_310, 2_957, 778, 271, 51, 8, 6, 1, 0]
+    assert of_foreground.tolist() == [0, 22, 65, 123, 189, 242, 374, 449, 533, 435]
+    assert sum(published) == 64 * 2100 * 80 - len(own_class)
+    assert (of_background <= published).all()
+    assert of_background[6:].tolist() == published[6:]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
