@@ -48,7 +48,7 @@ def test_alpha_of_cbloss_is_on_both_classes(libraries):
     judged = libraries.judge("cbloss", "sigmoid_focal_loss", {"FL-4"})
 
     assert {"FL-1", "FL-2", "FL-4", "FL-10"} <= judged.wrong
-    assert judged["FL-4"].diagnosis == "focal/alpha-on-both"
+    assert judged["FL-4"].diagnosis == "focal/alpha-on-both-rounded"
     assert judged["FL-3"].status in ("pass", "warn"), "without alpha it is right"
 
 
