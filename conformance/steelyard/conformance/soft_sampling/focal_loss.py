@@ -70,6 +70,15 @@ def moderate(draw: Draw) -> Case:
     return _case(draw, logits, dtype, alpha=draw_alpha(draw), gamma=draw_gamma(draw))
 
 
+def moderate_in_half(draw: Draw) -> Case:
+    """The same with one logit, in half of the cases, beyond which exp is infinite in float16: 11.09."""
+    case = moderate(draw).with_options(gamma=draw.choice((2.0, 1.0, 5.0)))
+    logits = case.arguments["logits"].copy()
+    if logits.size:
+        logits.flat[0] = draw.choice((logits.flat[0], logits.flat[0], -11.5, 11.5))
+    return replace(case, arguments={**case.arguments, "logits": logits})
+
+
 def alpha_at_its_ends(draw: Draw) -> Case:
     """Alpha None, 0 or 1."""
     return moderate(draw).with_options(alpha=draw.choice((None, 0.0, 1.0)))
@@ -298,9 +307,8 @@ SIGMOID_FOCAL_LOSS = Technique(
                     "ruling half-precision", value, moderate, dtypes=HALF),
         Requirement("FL-9", Level.SHOULD, Kind.EXTREME,
                     "Half-precision logits give the gradient computed in float32, at gamma >= 1.",
-                    "ruling half-precision", gradient("logits"),
-                    lambda draw: moderate(draw).with_options(gamma=draw.choice((2.0, 1.0, 5.0))),
-                    needs_gradient=True, dtypes=HALF),
+                    "ruling half-precision", gradient("logits"), moderate_in_half, needs_gradient=True, dtypes=HALF,
+                    reaches={"beyond exp in float16": lambda c: bool((np.abs(c.arguments["logits"]) > 11.09).any())}),
         Requirement("FL-10", Level.MUST, Kind.INVARIANCE,
                     "A positive at x with alpha has the loss of a negative at -x with 1 - alpha.",
                     "equations 2 to 5", same_as(mirrored, "value of the mirrored case"), moderate,
