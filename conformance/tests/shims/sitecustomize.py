@@ -14,6 +14,8 @@ is imported, and a module that is installed is never replaced.
 import importlib.abc
 import importlib.machinery
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 
 class _DeclareOperators(importlib.abc.MetaPathFinder):
@@ -22,6 +24,12 @@ class _DeclareOperators(importlib.abc.MetaPathFinder):
             sys.meta_path.remove(self)
             import torch
 
+            spec = importlib.machinery.PathFinder.find_spec(name)
+            for path in spec.submodule_search_locations if spec else ():
+                for compiled in Path(path).glob("_C*"):
+                    with suppress(OSError):
+                        torch.ops.load_library(compiled)  # it fits this release of torch, and registers its own
+                        return
             library = torch.library.Library("torchvision", "DEF")
             library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
