@@ -26,7 +26,7 @@ from plots import FIGURES  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 
 GUIDES = (
-    "verify-your-implementation", "data-set-balance", "bootstrapping", "judge", "protocol", "vectors",
+    "verify-your-implementation", "data-set-balance", "generative", "bootstrapping", "judge", "protocol", "vectors",
     "add-a-technique",
 )  # fmt: skip
 """In the order in which they are listed; those of docs/ that are not named here come after."""

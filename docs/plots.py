@@ -5,10 +5,14 @@ Every curve is a function here that returns numbers, so that a test can look at 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
+from contextlib import chdir, redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib as mpl
 import numpy as np
@@ -194,10 +198,22 @@ def _draw_weights(axes: Axes, weights: Float, label: str, *, thick: bool = False
     axes.legend(fontsize=8)
 
 
+def generated_proposals() -> Figure:
+    """Positives by IoU and by class, of a detector and of the box generator: what the guide's own code draws."""
+    guide = (HERE / "generative.md").read_text(encoding="utf-8")
+    code = re.search(r"^```python\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    assert code is not None
+    names: dict[str, Figure] = {}
+    with TemporaryDirectory() as folder, chdir(folder), redirect_stdout(StringIO()):
+        exec(code.group(1), names)  # noqa: S102 - a page of this project, which its tests run as well
+    return names["figure"]
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "loss-and-gradient": loss_and_gradient,
     "gradient-histogram": gradient_histogram,
     "rank-to-weight": rank_to_weight,
+    "generated-proposals": generated_proposals,
 }
 
 

@@ -2,7 +2,7 @@
 
 Every run of the tests judges the right candidates with 20 seeds of the profile `quick`, each with a fifth of them.
 `python -m pytest -m slow conformance/tests/test_conformance_candidates.py` judges all of them with 200 seeds, which
-takes 40 minutes; docs/judge.md says how far that has been done.
+takes 40 minutes; docs/judge.md tells the result.
 """
 
 import ast
