@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from steelyard.conformance.contract import Technique
+from steelyard.conformance.generative.adversarial_dropout import (
+    ADVERSARIAL_DROPOUT_MASK,
+    DROPOUT_IS_REWARDED,
+    DROPOUT_MASK_LOSS,
+)
 from steelyard.conformance.generative.box_generator import GENERATE_BOXES
 from steelyard.conformance.generative.hardest_window import (
     FEATURES_WITHOUT_WINDOWS,
@@ -22,6 +27,9 @@ CONTRACTS: tuple[Technique, ...] = (
     FEATURES_WITHOUT_WINDOWS,
     HARDEST_DROPOUT_WINDOW,
     HARDEST_WINDOW_OF_LINEAR_SCORE,
+    ADVERSARIAL_DROPOUT_MASK,
+    DROPOUT_IS_REWARDED,
+    DROPOUT_MASK_LOSS,
     SWITCH_ELIGIBILITY,
     SWITCH_INSTANCES,
 )
