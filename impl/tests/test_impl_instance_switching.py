@@ -17,7 +17,8 @@ def scene(seed):
     return {
         "images": random.random((4, 2, 7, 9)), "masks": smooth,
         "boxes": np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1),
-        "labels": (random.random(8) < 0.2).astype(int), "image_index": random.integers(0, 4, 8), "crowd": random.random(8) < 0.1,
+        "labels": (random.random(8) < 0.2).astype(int), "image_index": random.integers(0, 4, 8),
+        "crowd": random.random(8) < 0.1,
         "pairs": pairs,
     }  # fmt: skip
 

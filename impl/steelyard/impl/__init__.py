@@ -66,6 +66,7 @@ from steelyard.impl.generative.adversarial_dropout import adversarial_dropout_ma
 from steelyard.impl.generative.adversarial_dropout import dropout_is_rewarded as dropout_is_rewarded
 from steelyard.impl.generative.adversarial_dropout import dropout_mask_loss as dropout_mask_loss
 from steelyard.impl.generative.box_generator import generate_boxes as generate_boxes
+from steelyard.impl.generative.compositing import composite as composite
 from steelyard.impl.generative.feasible_region import best_iou_of_corner as best_iou_of_corner
 from steelyard.impl.generative.feasible_region import second_corner_limits as second_corner_limits
 from steelyard.impl.generative.hardest_window import dropout_window_masks as dropout_window_masks

@@ -96,6 +96,10 @@ from steelyard.reference.generative.box_generator_laws import generated_iou_surv
 from steelyard.reference.generative.box_generator_laws import (
     generated_side_probabilities as generated_side_probabilities,
 )
+from steelyard.reference.generative.compositing import composite as composite
+from steelyard.reference.generative.compositing import composite_grad_alpha as composite_grad_alpha
+from steelyard.reference.generative.compositing import composite_grad_background as composite_grad_background
+from steelyard.reference.generative.compositing import composite_grad_foreground as composite_grad_foreground
 from steelyard.reference.generative.feasible_region import best_iou_of_corner as best_iou_of_corner
 from steelyard.reference.generative.feasible_region import first_corner_areas as first_corner_areas
 from steelyard.reference.generative.feasible_region import second_corner_areas as second_corner_areas

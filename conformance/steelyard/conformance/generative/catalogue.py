@@ -9,6 +9,7 @@ from steelyard.conformance.generative.adversarial_dropout import (
     DROPOUT_MASK_LOSS,
 )
 from steelyard.conformance.generative.box_generator import GENERATE_BOXES
+from steelyard.conformance.generative.compositing import COMPOSITE
 from steelyard.conformance.generative.hardest_window import (
     FEATURES_WITHOUT_WINDOWS,
     HARDEST_DROPOUT_WINDOW,
@@ -32,4 +33,5 @@ CONTRACTS: tuple[Technique, ...] = (
     DROPOUT_MASK_LOSS,
     SWITCH_ELIGIBILITY,
     SWITCH_INSTANCES,
+    COMPOSITE,
 )
