@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from steelyard.impl import slices
 from steelyard.impl.soft_sampling.ghm import (
     GHMClassificationLoss,
     cross_entropy_gradient_norm,
@@ -89,10 +90,12 @@ def test_labels_agree_with_the_reference(dtype, reduction):
     _close_gradient(gradient, expected * _numpy(upstream), dtype)
 
 
+@pytest.mark.parametrize("small", [8, slices.SMALL], ids=["few at a time", "all at once"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("reduction", reference.REDUCTIONS)
-def test_exact_density_agrees_with_the_reference(dtype, reduction):
-    """The sort instead of the loop over pairs."""
+def test_exact_density_agrees_with_the_reference(dtype, reduction, small, monkeypatch):
+    """One sort, or the sorts of a few at a time, instead of the loop over pairs."""
+    monkeypatch.setattr(slices, "SMALL", small)
     logits, _, targets, valid = _batch(3, dtype)
     options = {"epsilon": 0.1, "reduction": reduction}
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from steelyard.impl import slices
 from steelyard.impl.soft_sampling.ghm_regression import (
     GHMRegressionLoss,
     authentic_smooth_l1_gradient_norm,
@@ -88,10 +89,12 @@ def test_loss_agrees_with_the_reference(dtype, norm, ema):
         expected_state = new_state
 
 
+@pytest.mark.parametrize("small", [8, slices.SMALL], ids=["few at a time", "all at once"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("reduction", ["sum", "none"])
-def test_exact_density_agrees_with_the_reference(dtype, reduction):
-    """The sort instead of the loop over pairs."""
+def test_exact_density_agrees_with_the_reference(dtype, reduction, small, monkeypatch):
+    """One sort, or the sorts of a few at a time, instead of the loop over pairs."""
+    monkeypatch.setattr(slices, "SMALL", small)
     predictions, targets, valid = _batch(2, dtype)
     options = {"epsilon": 0.1, "reduction": reduction}
 

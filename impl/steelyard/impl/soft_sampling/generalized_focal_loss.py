@@ -52,7 +52,6 @@ def generalized_focal_detection_loss(  # noqa: PLR0913 - equation 8 has that man
 
     Shapes: `class_logits` float (B, N, C), `labels` int (B, N), `quality` and `giou_losses` float (B, N),
     `distance_logits` float (B, N, 4, n + 1), `distance_targets` float (B, N, 4) -> (); float32 for half inputs.
-    Needs 1.7 times the memory of both logits: the gradients of the parts are held until they are added.
     Specification: `steelyard.reference.generalized_focal_detection_loss`.
     """
     check_labels_and_quality(class_logits, labels, quality)

@@ -14,18 +14,17 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_tensor, one_of
-from steelyard.impl.slices import in_slices
+from steelyard.impl.slices import in_slices, sum_in_slices
+from steelyard.impl.soft_sampling.exact_density import inverse_density_of
 from steelyard.impl.soft_sampling.gradient_density import (
     REDUCTIONS,
     GHMLoss,
     HarmonizedLoss,
     all_reduced,
     coefficient,
-    inverse_density,
     mask_like,
     region_coefficients,
     region_counts,
-    sum_in_slices,
     window_length,
 )
 
@@ -42,7 +41,7 @@ def cross_entropy_gradient_norm(logits: Tensor, targets: Tensor) -> Tensor:
     Specification: `steelyard.reference.cross_entropy_gradient_norm`.
     """
     logits, targets, one, valid = _elements(logits, targets, None)
-    return torch.sigmoid(_log_odds_of_error(logits, targets, one, valid))
+    return _gradient_norm(logits, targets, one, valid)
 
 
 def ghm_classification_loss(  # noqa: PLR0913 - each option is a choice between paper and code
@@ -69,7 +68,7 @@ def ghm_classification_loss(  # noqa: PLR0913 - each option is a choice between 
     counts = all_reduced(_count(elements, count("bins", bins)), group)
     dtype = compute_dtype(logits)
     table, new_state = region_coefficients(counts, state, dtype, norm=norm, momentum=momentum, ema=ema)
-    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, table, True, reduction == "sum")  # type: ignore[no-untyped-call]
+    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, table, 0.0, reduction == "sum")  # type: ignore[no-untyped-call]
     return GHMLoss(loss, new_state)
 
 
@@ -96,7 +95,7 @@ def ghm_classification_loss_with_labels(  # noqa: PLR0913 - each option is a cho
     counts = all_reduced(_count(elements, count("bins", bins)), group)
     dtype = compute_dtype(logits)
     table, new_state = region_coefficients(counts, state, dtype, norm=norm, momentum=momentum, ema=ema)
-    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, table, True, reduction == "sum")  # type: ignore[no-untyped-call]
+    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, table, 0.0, reduction == "sum")  # type: ignore[no-untyped-call]
     return GHMLoss(loss, new_state)
 
 
@@ -106,15 +105,13 @@ def exact_ghm_classification_loss(
     """GHM-C with the exact gradient density.
 
     Shapes: `logits` float (...,), `targets` bool or int 0/1 (...,), `valid` bool (...,) -> () or (...,).
-    Needs 11 times the memory of float32 inputs: a sort's order and both ends of each window are int64.
+    From 262,144 elements on, a sixteenth is sorted at a time for the sake of memory (compiled: all at once).
     Specification: `steelyard.reference.exact_ghm_classification_loss`.
     """
     elements = _elements(logits, targets, valid)
     one_of("reduction", reduction, REDUCTIONS)
-    with torch.no_grad():
-        g = torch.sigmoid(_log_odds_of_error(*elements))
-        coefficients, _ = inverse_density(g, elements[-1], window_length(epsilon))
-    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, coefficients, False, reduction == "sum")  # type: ignore[no-untyped-call]
+    length = window_length(epsilon)
+    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, None, length, reduction == "sum")  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -139,7 +136,7 @@ _Elements = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class _HarmonizedCrossEntropy(torch.autograd.Function):
-    """Keeps its inputs only. Coefficients: one a region, or one an element."""
+    """Keeps its inputs only. Coefficients: one a region; or none, and those of the exact density are made anew."""
 
     generate_vmap_rule = True
 
@@ -149,22 +146,23 @@ class _HarmonizedCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         positive: Tensor,
         valid: Tensor,
-        coefficients: Tensor,
-        by_region: bool,  # noqa: FBT001 - autograd passes everything by position
-        summed: bool,  # noqa: FBT001
+        coefficients: Tensor | None,
+        epsilon: float,
+        summed: bool,  # noqa: FBT001 - autograd passes everything by position
     ) -> Tensor:
         def terms(logits: Tensor, targets: Tensor, positive: Tensor, valid: Tensor, *by_element: Tensor) -> Tensor:
             x = _log_odds_of_error(logits, targets, positive, valid)
             return coefficient(x.sigmoid(), coefficients, by_element) * softplus(x, threshold=LINEAR)
 
-        elements = (logits, targets, positive, valid, *(() if by_region else (coefficients,)))
+        elements = (logits, targets, positive, valid)
+        by_element = _by_element(elements, coefficients, epsilon)
         if summed:
-            return sum_in_slices(lambda *part: terms(*part).sum(), *elements)
-        return in_slices(terms, *elements, shared=logits.ndim)
+            return sum_in_slices(lambda *part: terms(*part).sum(), *elements, *by_element)
+        return in_slices(terms, *elements, *by_element, shared=logits.ndim, out=by_element[0] if by_element else None)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        *tensors, ctx.by_region, _ = inputs
+        *tensors, ctx.epsilon, _ = inputs
         ctx.save_for_backward(*tensors)
 
     @staticmethod
@@ -178,14 +176,28 @@ class _HarmonizedCrossEntropy(torch.autograd.Function):
             g = grad * coefficient(g, coefficients, by_element) * g  # one name: frees the other temporaries
             return torch.where(targets == positive, -g, g).to(logits.dtype)
 
-        by_element = () if ctx.by_region else (coefficients,)
-        elements = (logits, targets, positive, valid, grad.expand(logits.shape), *by_element)
-        return in_slices(gradient, *elements, shared=logits.ndim), *[None] * 6
+        elements = (logits, targets, positive, valid)
+        by_element = _by_element(elements, coefficients, ctx.epsilon)
+        tensors = (*elements, grad.expand(logits.shape), *by_element)
+        out = by_element[0] if by_element else None
+        return in_slices(gradient, *tensors, shared=logits.ndim, out=out), *[None] * 6
+
+
+def _gradient_norm(*elements: Tensor) -> Tensor:
+    return torch.sigmoid(_log_odds_of_error(*elements))
+
+
+def _by_element(elements: _Elements, coefficients: Tensor | None, epsilon: float) -> tuple[Tensor, ...]:
+    """Coefficient of every element by the exact density, where no region has one."""
+    if coefficients is not None:
+        return ()
+    dtype = compute_dtype(elements[0])
+    return (inverse_density_of(_gradient_norm, *elements, dtype=dtype, epsilon=epsilon),)
 
 
 def _count(elements: _Elements, bins: int) -> Tensor:
     def count_part(logits: Tensor, targets: Tensor, positive: Tensor, valid: Tensor) -> Tensor:
-        return region_counts(torch.sigmoid(_log_odds_of_error(logits, targets, positive, valid)), valid, bins)
+        return region_counts(_gradient_norm(logits, targets, positive, valid), valid, bins)
 
     with torch.no_grad():
         return sum_in_slices(count_part, *elements)

@@ -9,18 +9,17 @@ import torch
 from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, count, float_tensor, one_of, positive
-from steelyard.impl.slices import in_slices
+from steelyard.impl.slices import in_slices, sum_in_slices
+from steelyard.impl.soft_sampling.exact_density import inverse_density_of
 from steelyard.impl.soft_sampling.gradient_density import (
     REDUCTIONS,
     GHMLoss,
     HarmonizedLoss,
     all_reduced,
     coefficient,
-    inverse_density,
     mask_like,
     region_coefficients,
     region_counts,
-    sum_in_slices,
     window_length,
 )
 
@@ -35,9 +34,8 @@ def authentic_smooth_l1_loss(predictions: Tensor, targets: Tensor, *, mu: float 
     Specification: `steelyard.reference.authentic_smooth_l1_loss`.
     """
     elements = _elements(predictions, targets, None)
-    one = torch.ones((), dtype=_arithmetic(predictions, targets), device=predictions.device)
-    coefficients = one.expand(predictions.shape)
-    loss: Tensor = _HarmonizedSmoothL1.apply(*elements, coefficients, positive("mu", mu), False, False)  # type: ignore[no-untyped-call]
+    one = torch.ones(1, dtype=_arithmetic(predictions, targets), device=predictions.device)
+    loss: Tensor = _HarmonizedSmoothL1.apply(*elements, one, positive("mu", mu), 0.0, False)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -82,7 +80,7 @@ def ghm_regression_loss(  # noqa: PLR0913 - each option is a choice between pape
         counts = all_reduced(sum_in_slices(count_part, *elements), group)
     dtype = _arithmetic(predictions, targets)
     table, new_state = region_coefficients(counts, state, dtype, norm=norm, momentum=momentum, ema=ema)
-    loss: Tensor = _HarmonizedSmoothL1.apply(*elements, table, mu, True, reduction == "sum")  # type: ignore[no-untyped-call]
+    loss: Tensor = _HarmonizedSmoothL1.apply(*elements, table, mu, 0.0, reduction == "sum")  # type: ignore[no-untyped-call]
     return GHMLoss(loss, new_state)
 
 
@@ -98,17 +96,14 @@ def exact_ghm_regression_loss(
     """GHM-R with the exact gradient density.
 
     Shapes: `predictions` float (...,), `targets` float (...,), `valid` bool (...,) -> () or (...,).
-    Needs 11 times the memory of float32 inputs: a sort's order and both ends of each window are int64.
+    From 262,144 elements on, a sixteenth is sorted at a time for the sake of memory (compiled: all at once).
     Specification: `steelyard.reference.exact_ghm_regression_loss`.
     """
     elements = _elements(predictions, targets, valid)
     mu = positive("mu", mu)
     one_of("reduction", reduction, REDUCTIONS)
-    with torch.no_grad():
-        coefficients, _ = inverse_density(
-            _slope(_difference(*elements), mu).abs(), elements[-1], window_length(epsilon)
-        )
-    loss: Tensor = _HarmonizedSmoothL1.apply(*elements, coefficients, mu, False, reduction == "sum")  # type: ignore[no-untyped-call]
+    length = window_length(epsilon)
+    loss: Tensor = _HarmonizedSmoothL1.apply(*elements, None, mu, length, reduction == "sum")  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -134,7 +129,7 @@ class GHMRegressionLoss(HarmonizedLoss):
 
 
 class _HarmonizedSmoothL1(torch.autograd.Function):
-    """Keeps its inputs only. Coefficients: one a region, or one an element."""
+    """Keeps its inputs only. Coefficients: one a region; or none, and those of the exact density are made anew."""
 
     generate_vmap_rule = True
 
@@ -143,10 +138,10 @@ class _HarmonizedSmoothL1(torch.autograd.Function):
         predictions: Tensor,
         targets: Tensor,
         valid: Tensor,
-        coefficients: Tensor,
+        coefficients: Tensor | None,
         mu: float,
-        by_region: bool,  # noqa: FBT001 - autograd passes everything by position
-        summed: bool,  # noqa: FBT001
+        epsilon: float,
+        summed: bool,  # noqa: FBT001 - autograd passes everything by position
     ) -> Tensor:
         def terms(predictions: Tensor, targets: Tensor, valid: Tensor, *by_element: Tensor) -> Tensor:
             d = _difference(predictions, targets, valid)
@@ -154,14 +149,16 @@ class _HarmonizedSmoothL1(torch.autograd.Function):
             loss = d.abs() * (_finite(d).abs() / (_hypotenuse(d, mu) + mu))
             return coefficient(_slope(d, mu).abs(), coefficients, by_element) * loss
 
-        elements = (predictions, targets, valid, *(() if by_region else (coefficients,)))
+        elements = (predictions, targets, valid)
+        by_element = _by_element(elements, coefficients, mu, epsilon)
         if summed:
-            return sum_in_slices(lambda *part: terms(*part).sum(), *elements)
-        return in_slices(terms, *elements, shared=predictions.ndim)
+            return sum_in_slices(lambda *part: terms(*part).sum(), *elements, *by_element)
+        out = by_element[0] if by_element else None
+        return in_slices(terms, *elements, *by_element, shared=predictions.ndim, out=out)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        *tensors, ctx.mu, ctx.by_region, _ = inputs
+        *tensors, ctx.mu, ctx.epsilon, _ = inputs
         ctx.save_for_backward(*tensors)
 
     @staticmethod
@@ -172,9 +169,11 @@ class _HarmonizedSmoothL1(torch.autograd.Function):
             slope = _slope(_difference(predictions, targets, valid), ctx.mu)
             return (grad * coefficient(slope.abs(), coefficients, by_element) * slope).to(predictions.dtype)
 
-        by_element = () if ctx.by_region else (coefficients,)
-        elements = (predictions, targets, valid, grad.expand(predictions.shape), *by_element)
-        by_prediction = in_slices(gradient, *elements, shared=predictions.ndim)
+        elements = (predictions, targets, valid)
+        by_element = _by_element(elements, coefficients, ctx.mu, ctx.epsilon)
+        tensors = (*elements, grad.expand(predictions.shape), *by_element)
+        out = by_element[0] if by_element else None
+        by_prediction = in_slices(gradient, *tensors, shared=predictions.ndim, out=out)
         by_target = -by_prediction.to(targets.dtype) if ctx.needs_input_grad[1] else None
         return by_prediction, by_target, *[None] * 5
 
@@ -183,6 +182,19 @@ def _elements(predictions: Tensor, targets: Tensor, valid: Tensor | None) -> tup
     float_tensor("predictions", predictions)
     float_tensor("targets", targets, shape=predictions.shape, of="that of predictions")
     return predictions, targets, mask_like(predictions, valid, of="predictions")
+
+
+def _by_element(
+    elements: tuple[Tensor, Tensor, Tensor], coefficients: Tensor | None, mu: float, epsilon: float
+) -> tuple[Tensor, ...]:
+    """Coefficient of every element by the exact density, where no region has one."""
+    if coefficients is not None:
+        return ()
+
+    def norm(*elements: Tensor) -> Tensor:
+        return _slope(_difference(*elements), mu).abs()
+
+    return (inverse_density_of(norm, *elements, dtype=_arithmetic(*elements[:2]), epsilon=epsilon),)
 
 
 def _arithmetic(predictions: Tensor, targets: Tensor) -> torch.dtype:

@@ -3,7 +3,6 @@
 Specification: `steelyard.reference.soft_sampling.gradient_density`.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,7 +17,6 @@ from steelyard.impl.checks import (
     one_of,
     positive,
 )
-from steelyard.impl.slices import SLICES_PER_WIDENING, SMALL
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
     from torch.distributed import ProcessGroup
@@ -218,44 +216,43 @@ def region_coefficients(
     return torch.where(nonempty, 1.0 / (size.to(dtype) * num_regions), 0.0), state
 
 
-def coefficient(g: Tensor, coefficients: Tensor, by_element: tuple[Tensor, ...]) -> Tensor:
-    """Coefficient of every element: given, or that of its region."""
-    if by_element:
+def coefficient(g: Tensor, coefficients: Tensor | None, by_element: tuple[Tensor, ...]) -> Tensor:
+    """Coefficient of every element: that of its region, or given."""
+    if coefficients is None:
         return by_element[0]
+    if coefficients.shape[0] == 1:
+        return coefficients
     index = region_index(g.detach(), coefficients.shape[0])
     return coefficients.index_select(0, index.reshape(-1)).view(g.shape)  # takes int32, where [] makes it int64
 
 
 def inverse_density(g: Tensor, valid: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """Window length by number of neighbours, 0 where not counted; and which norms are counted: valid, not NaN."""
+    placed = counted_norms(g, valid)
+    ordered, order = placed.reshape(-1).sort()
+    inverse = inverse_of(ordered, neighbours(ordered, ordered, epsilon), epsilon)
+    return torch.zeros_like(ordered).scatter(0, order, inverse).view(g.shape), placed < torch.inf
+
+
+def counted_norms(g: Tensor, valid: Tensor) -> Tensor:
+    """The norms, infinite where not counted: not valid, or not a number."""
+    return torch.where(valid & (g == g), g, torch.inf)  # noqa: PLR0124 - is a number
+
+
+def neighbours(ordered: Tensor, g: Tensor, epsilon: float) -> Tensor:
+    """int32 number of the sorted norms (N,) within half a window of each of `g`: ends closed below, open above."""
     half = 0.5 * epsilon
-    counted = valid & (g == g)  # noqa: PLR0124 - is a number
-    ordered, order = torch.where(counted, g, torch.inf).reshape(-1).sort()
     # a window below the resolution still holds the example and its duplicates
-    above = torch.maximum(ordered + half, torch.nextafter(ordered, torch.full_like(ordered, torch.inf)))
-    neighbours = torch.searchsorted(ordered, above) - torch.searchsorted(ordered, ordered - half)
-    length = (1.0 - ordered).clamp(max=half) + ordered.clamp(max=half)
-    inverse = torch.where(ordered < torch.inf, length / neighbours, 0.0)
-    return torch.zeros_like(ordered).scatter(0, order, inverse).view(g.shape), counted
+    above = torch.maximum(g + half, torch.nextafter(g, torch.full_like(g, torch.inf)))
+    fewer = torch.searchsorted(ordered, g - half, out_int32=True)
+    return torch.searchsorted(ordered, above, out_int32=True) - fewer
 
 
-def sum_in_slices(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """`function(*tensors)` of tensors of one shape, where the function of the whole is the sum of those of parts.
-
-    Bounds the temporaries of an eager pass as `in_slices` does, where nothing of the tensors' shape comes out.
-    """
-    first = tensors[0]
-    if first.numel() < SMALL or torch.compiler.is_compiling():
-        return function(*tensors)
-    slices = SLICES_PER_WIDENING * (2 if first.element_size() < torch.float32.itemsize else 1)
-    axis = max(range(first.ndim), key=lambda a: first.shape[a])
-    length = first.shape[axis]
-    width = -(-length // slices)
-    total = function(*(tensor.narrow(axis, 0, width) for tensor in tensors))
-    for start in range(width, length, width):
-        size = min(width, length - start)
-        total = total + function(*(tensor.narrow(axis, start, size) for tensor in tensors))
-    return total
+def inverse_of(g: Tensor, num_neighbours: Tensor, epsilon: float) -> Tensor:
+    """Part of the window within [0, 1] by the number of neighbours, 0 at infinity."""
+    half = 0.5 * epsilon
+    length = (1.0 - g).clamp(max=half) + g.clamp(max=half)
+    return torch.where(g < torch.inf, length / num_neighbours, 0.0)
 
 
 def all_reduced(counts: Tensor, group: "ProcessGroup | None") -> Tensor:
