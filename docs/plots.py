@@ -198,9 +198,19 @@ def _draw_weights(axes: Axes, weights: Float, label: str, *, thick: bool = False
     axes.legend(fontsize=8)
 
 
+def class_imbalance() -> Figure:
+    """Background for one foreground example, shares of the classes, and who owns the gradient, on real data."""
+    return _drawn_by_guide("class-imbalance")
+
+
 def generated_proposals() -> Figure:
-    """Positives by IoU and by class, of a detector and of the box generator: what the guide's own code draws."""
-    guide = (HERE / "generative.md").read_text(encoding="utf-8")
+    """Positives by IoU and by class, of a detector and of the box generator."""
+    return _drawn_by_guide("generative")
+
+
+def _drawn_by_guide(name: str) -> Figure:
+    """The figure that the first block of a guide makes: the page and the picture cannot differ."""
+    guide = (HERE / f"{name}.md").read_text(encoding="utf-8")
     code = re.search(r"^```python\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
     assert code is not None
     names: dict[str, Figure] = {}
@@ -213,6 +223,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "loss-and-gradient": loss_and_gradient,
     "gradient-histogram": gradient_histogram,
     "rank-to-weight": rank_to_weight,
+    "class-imbalance": class_imbalance,
     "generated-proposals": generated_proposals,
 }
 

@@ -47,7 +47,10 @@ def sections_of(path):
 
 GUIDES = {
     f"{name}: {heading}": (sections_of(DOCS / f"{name}.md"), number)
-    for name in ("verify-your-implementation", "judge", "bootstrapping", "protocol", "data-set-balance", "generative")
+    for name in (
+        "class-imbalance", "which-technique", "verify-your-implementation", "judge", "bootstrapping", "protocol", "result",
+        "data-set-balance", "generative",
+    )
     for number, (heading, _) in enumerate(sections_of(DOCS / f"{name}.md"))
 }
 
