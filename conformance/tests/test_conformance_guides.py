@@ -48,9 +48,16 @@ def sections_of(path):
 GUIDES = {
     f"{name}: {heading}": (sections_of(DOCS / f"{name}.md"), number)
     for name in (
-        "class-imbalance", "which-technique", "verify-your-implementation", "judge", "bootstrapping", "protocol", "result",
-        "data-set-balance", "generative",
-    )
+        "class-imbalance",
+        "which-technique",
+        "verify-your-implementation",
+        "judge",
+        "bootstrapping",
+        "protocol",
+        "result",
+        "data-set-balance",
+        "generative",
+    )  # fmt: skip
     for number, (heading, _) in enumerate(sections_of(DOCS / f"{name}.md"))
 }
 

@@ -1,6 +1,7 @@
 """The figures show what their captions say, and the files in docs/figures are those that the code makes."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 DOCS = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("steelyard_docs_plots", DOCS / "plots.py")
 plots = importlib.util.module_from_spec(spec)
+sys.path[:0] = [str(DOCS)]
 spec.loader.exec_module(plots)
+sys.path.remove(str(DOCS))
 
 
 def test_the_focal_loss_overshoots_the_cross_entropy():
