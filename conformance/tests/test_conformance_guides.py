@@ -45,19 +45,13 @@ def sections_of(path):
     return [section for section in sections if section[1]]
 
 
+NAMES = (
+    "class-imbalance", "which-technique", "verify-your-implementation", "judge", "bootstrapping", "protocol", "result",
+    "data-set-balance", "generative",
+)  # fmt: skip
 GUIDES = {
     f"{name}: {heading}": (sections_of(DOCS / f"{name}.md"), number)
-    for name in (
-        "class-imbalance",
-        "which-technique",
-        "verify-your-implementation",
-        "judge",
-        "bootstrapping",
-        "protocol",
-        "result",
-        "data-set-balance",
-        "generative",
-    )  # fmt: skip
+    for name in NAMES
     for number, (heading, _) in enumerate(sections_of(DOCS / f"{name}.md"))
 }
 
