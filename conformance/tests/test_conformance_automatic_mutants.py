@@ -84,6 +84,25 @@ def test_words_are_left_alone():
     assert not [text for text in found if "Value" in text or "errstate" in text or "Two" in text]
 
 
+@pytest.mark.parametrize(
+    ("statement", "unmade", "made"),
+    [
+        ("return a.reshape(-1, 4)", "return a.reshape(-2, 4)", "return a.reshape(1, 4)"),
+        ("return [*zip(a, b, strict=True)]", "return [*zip(a, b)]", "return [*zip(b, a, strict=True)]"),
+        ("return np.zeros(a, dtype=np.bool_)", "return np.zeros(a)", "return np.ones(a, dtype=np.bool_)"),
+        ("return np.array(a, dtype=np.int64)", "return np.array(a, dtype=np.int64)", "return np.array(a)"),
+    ],
+)
+def test_what_means_the_same_is_no_change(statement, unmade, made):
+    """A change of nothing but the way to write something is not made; others of the same call are."""
+    (function,) = ast.parse(f"def g(a, b):\n    {statement}").body
+
+    found = [ast.unparse(change.tree.body[0]) for change in changes(function, signature=True, skip=lambda _: False)]
+
+    assert unmade not in found
+    assert made in found
+
+
 def test_changes_are_distinct_and_compile():
     """No change is made twice, none is the function itself, and every one is valid Python."""
     contract = TECHNIQUES["softmax_focal_loss"]

@@ -2,7 +2,8 @@
 
 Comparison boundaries, signs and operators, constants off by one, terms left out, arms of a case distinction swapped,
 minimum for maximum, a function left out, an option left out, a statement left out. Docstrings, annotations, error
-messages, floating-point error states and conversions to arrays (the suite sends arrays) are left alone.
+messages, floating-point error states and conversions to arrays (the suite sends arrays) are left alone. So is what
+Python and NumPy take for the same, whatever the function (`_meaning`).
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ _COMMUTE = {
     "array_equal",
 }
 _CONVERSIONS = {"asarray", "float"}
+_NEW_ARRAYS = {"zeros", "ones", "empty"}
 _NAMES = {
     "maximum": "minimum",
     "max": "min",
@@ -89,14 +91,14 @@ def changes(function: ast.FunctionDef, *, signature: bool, skip: Callable[[ast.A
     `signature` says whether defaults are changed too; `skip` names what is left alone.
     """
     bare = _bare(function)
-    seen = {ast.dump(bare)}
+    seen = {_meaning(bare)}
     texts: dict[str, int] = {}
     for path, node in _walk(bare, (), signature=signature, skip=skip):
         for new in _alternatives(node):
             tree = _replaced(bare, path, new)
-            if (dump := ast.dump(tree)) in seen:
+            if (meaning := _meaning(tree)) in seen:
                 continue
-            seen.add(dump)
+            seen.add(meaning)
             text = _text(bare, tree, path)
             texts[text] = texts.get(text, 0) + 1
             numbered = text if texts[text] == 1 else f"{text} ({texts[text]})"
@@ -165,6 +167,37 @@ def _child(node: ast.AST, name: str, number: int | None) -> ast.AST:
     value = getattr(node, name)
     child: ast.AST = value if number is None else value[number]
     return child
+
+
+def _meaning(node: object) -> str:
+    """The tree in one line, what Python and NumPy take for the same alike: a change of that alone is none.
+
+    - Any negative length in `reshape` stands for the one that is left.
+    - `strict` of `zip` only refuses; what a candidate must refuse is a choice, made in requirements.
+    - A new array of zeros, of ones or without content holds whole numbers and truth values as floats too, exactly;
+      where only integers or only masks will do, NumPy raises. The format of an answer is left to the candidate.
+    """
+    if isinstance(node, list):
+        return f"[{','.join(map(_meaning, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, ast.Call):
+        name = _called(node)
+        left_out = "strict" if name == "zip" else "dtype" if name in _NEW_ARRAYS else ""
+        fields["keywords"] = [k for k in node.keywords if k.arg != left_out]
+        if name == "reshape":
+            fields["args"] = ["rest" if _is_negative(length) else length for length in node.args]
+    return f"{type(node).__name__}({','.join(map(_meaning, fields.values()))})"
+
+
+def _is_negative(node: ast.expr) -> bool:
+    number = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else None
+    return isinstance(number, ast.Constant) and isinstance(number.value, int) and number.value > 0
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
 _CONTEXT = 16  # characters that make a change recognisable
@@ -250,8 +283,7 @@ def _condition(node: ast.If) -> Iterator[ast.AST]:
 
 
 def _call(node: ast.Call) -> Iterator[ast.AST]:
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    arguments, keywords = node.args, node.keywords
+    name, arguments, keywords = _called(node), node.args, node.keywords
     if name in _CONVERSIONS:
         return
     if name == "where" and len(arguments) == 3:
@@ -297,7 +329,7 @@ def _slice(node: ast.Slice) -> Iterator[ast.AST]:
 def _assignment(node: ast.Assign) -> Iterator[ast.AST]:
     """Left out, where the target keeps an older value: an element, or an argument under its own name."""
     target = node.targets[0]
-    if isinstance(node.value, ast.Call) and getattr(node.value.func, "attr", "") in _CONVERSIONS:
+    if isinstance(node.value, ast.Call) and _called(node.value) in _CONVERSIONS:
         return
     read = {name.id for name in ast.walk(node.value) if isinstance(name, ast.Name)}
     if isinstance(target, ast.Subscript) or (isinstance(target, ast.Name) and target.id in read):
