@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from steelyard.conformance import doors, reporting
 from steelyard.conformance.automatic_mutants import automatic_matrix, unknown_entries, wrong_entries
 from steelyard.conformance.badge import badge_svg
+from steelyard.conformance.benching import bench
 from steelyard.conformance.bundled import bundled_adapters
 from steelyard.conformance.candidates import LoadError
 from steelyard.conformance.cases import read_case
@@ -56,6 +57,7 @@ app = typer.Typer(
 app.command()(census)
 app.add_typer(vectors)
 app.command()(report)
+app.command()(bench)
 
 _FIRST_STEPS = """\
 [bold]steelyard[/bold] weighs implementations of class-imbalance techniques against an oracle.
