@@ -1,7 +1,8 @@
 """Checks of arguments that cost nothing: shapes, dtypes and Python numbers, never the values of a tensor.
 
 Looking at values would wait for the device. What the specification says of values (targets are 0 or 1, labels
-in range) is therefore the caller's promise here.
+in range) is therefore the caller's promise here. Numbers are compared with infinity: a compiler that keeps them
+symbolic (`dynamic=True`) cannot look into `math.isfinite`.
 """
 
 import math
@@ -33,14 +34,14 @@ def discrete_tensor(name: str, value: Tensor, *, shape: torch.Size, of: str) -> 
 
 def non_negative(name: str, value: float) -> float:
     """A finite number >= 0."""
-    if not (math.isfinite(value) and value >= 0):
+    if not 0.0 <= value < math.inf:
         raise ValueError(f"{name}: expected a number >= 0, got {value}")
     return float(value)
 
 
 def positive(name: str, value: float) -> float:
     """A finite number > 0."""
-    if not (math.isfinite(value) and value > 0):
+    if not 0.0 < value < math.inf:
         raise ValueError(f"{name}: expected a number > 0, got {value}")
     return float(value)
 

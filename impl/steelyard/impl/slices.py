@@ -38,7 +38,8 @@ def in_slices(function: Callable[..., Tensor], *tensors: Tensor, shared: int, ou
 
 def in_one_piece(first: Tensor) -> bool:
     """Whether a tensor is small, or the pass over it recorded or compiled."""
-    return first.numel() < SMALL or torch.is_grad_enabled() or torch.compiler.is_compiling()
+    # the size comes last: a compiler that were asked first would compile once for small and once for large tensors
+    return torch.compiler.is_compiling() or torch.is_grad_enabled() or first.numel() < SMALL
 
 
 def number_of_slices(first: Tensor) -> int:

@@ -41,7 +41,7 @@ def _false_positives(scores: Tensor, held: Tensor, add_threshold: float) -> Tens
     if float_tensor("scores", scores).ndim == 0:
         raise ValueError("scores: expected shape (..., M), got ()")
     discrete_tensor("held", held, shape=scores.shape, of="that of scores")
-    if not math.isfinite(add_threshold):
+    if not -math.inf < add_threshold < math.inf:
         raise ValueError(f"add_threshold: expected a finite number, got {add_threshold}")
     return (scores.detach() > add_threshold) & ~held.to(torch.bool)
 

@@ -64,7 +64,7 @@ def quotas(
     count("num_samples", num_samples)
     fraction("positive_fraction", positive_fraction)
     bound = negatives_per_positive
-    if bound is not None and not (math.isfinite(bound) and bound >= 0):
+    if bound is not None and not 0.0 <= bound < math.inf:
         raise ValueError(f"negatives_per_positive: expected None or a number >= 0, got {bound}")
 
     foreground = (labels >= 0) & (labels < num_classes)

@@ -25,7 +25,7 @@ def focal_loss_star(
     float_tensor("logits", logits)
     discrete_tensor("targets", targets, shape=logits.shape, of="that of logits")
     gamma, alpha = positive("gamma", gamma), optional_fraction("alpha", alpha)
-    if not math.isfinite(beta):
+    if not -math.inf < beta < math.inf:
         raise ValueError(f"beta: expected a finite number, got {beta}")
     loss: Tensor = _FocalLossStar.apply(logits, targets, gamma, float(beta), alpha)  # type: ignore[no-untyped-call]
     return loss
