@@ -27,7 +27,7 @@ from sphinx.application import Sphinx  # noqa: E402
 
 GUIDES = (
     "class-imbalance", "which-technique", "walkthrough", "verify-your-implementation", "data-set-balance", "generative",
-    "bootstrapping", "judge", "result", "protocol", "vectors", "add-a-technique", "glossary",
+    "bootstrapping", "distributed", "judge", "result", "protocol", "vectors", "add-a-technique", "glossary",
 )  # fmt: skip
 """In the order in which they are listed; those of docs/ that are not named here come after."""
 OF_THE_REPOSITORY = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "README.md")

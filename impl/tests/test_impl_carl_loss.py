@@ -207,35 +207,6 @@ def test_vmap_is_one_normaliser_a_call():
             torch.testing.assert_close(torch.vmap(f)(logits, labels, losses), torch.stack(rows))
 
 
-_RANK = """
-from steelyard.impl.soft_sampling.carl_loss import classification_aware_regression_loss
-logits, labels, losses = torch.load(f"{folder}/batch.pt")
-shard = slice(0, 13) if rank == 0 else slice(13, None)
-inputs = logits[:, shard].clone().requires_grad_(), losses[:, shard].clone().requires_grad_()
-loss = classification_aware_regression_loss(
-    inputs[0], labels[:, shard], inputs[1], k=2.0, b=0.0, group=group
-)
-gradients = torch.autograd.grad(loss, inputs, create_graph=True)
-(second,) = torch.autograd.grad(sum(g.square().sum() for g in gradients), inputs[0])
-found = (loss.detach(), *(g.detach() for g in gradients), second)
-"""
-
-
-def test_two_processes_are_one(run_ranks, tmp_path):
-    """Unequal shards: losses add up, first and second derivatives lie side by side."""
-    logits, labels, losses = _batch(7)
-    torch.save((logits.detach(), labels, losses.detach()), tmp_path / "batch.pt")
-
-    parts = run_ranks(_RANK)
-
-    loss = classification_aware_regression_loss(logits, labels, losses, k=2.0, b=0.0)
-    gradients = torch.autograd.grad(loss, (logits, losses), create_graph=True)
-    (second,) = torch.autograd.grad(sum(g.square().sum() for g in gradients), logits)
-    torch.testing.assert_close(parts[0][0] + parts[1][0], loss.detach())
-    for part, whole in zip(zip(*(p[1:] for p in parts), strict=True), (*gradients, second), strict=True):
-        torch.testing.assert_close(torch.cat(part, dim=1), whole.detach())
-
-
 def test_runs_without_data():
     """On the meta device nothing can look at a value."""
     for activation in ACTIVATIONS:

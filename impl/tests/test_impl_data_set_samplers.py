@@ -155,18 +155,3 @@ def test_bad_input_is_refused(call, message):
     """Each error names the argument."""
     with pytest.raises(ValueError, match=message):
         call()
-
-
-_RANK = """
-from steelyard.impl.foreground_balance.data_set_samplers import RepeatFactorSampler
-sampler = RepeatFactorSampler(torch.tensor([1.0, 2.5, 1.5]), seed=5)
-found = list(sampler)
-"""
-
-
-def test_rank_and_number_of_ranks_come_from_the_process_group(run_ranks):
-    """Two gloo processes have what one has."""
-    shards = run_ranks(_RANK)
-
-    whole = list(RepeatFactorSampler(torch.tensor([1.0, 2.5, 1.5]), seed=5))
-    assert [shards[place % 2][place // 2] for place in range(len(whole))] == whole

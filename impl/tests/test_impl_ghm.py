@@ -323,37 +323,6 @@ def test_module_without_momentum_has_no_history():
         module(logits, labels, logits > 0)
 
 
-_RANK = """
-from steelyard.impl.soft_sampling.ghm import GHMClassificationLoss
-logits, labels = torch.load(f"{folder}/batch.pt")
-shard = slice(0, 13) if rank == 0 else slice(13, None)
-x = logits[:, shard].clone().requires_grad_()
-module = GHMClassificationLoss(bins=30, momentum=0.75, group=group)
-module(x, labels[:, shard]).backward()
-x.grad = None
-loss = module(x, labels[:, shard])
-loss.backward()
-found = (loss.detach(), module.state, x.grad)
-"""
-
-
-def test_two_processes_are_one(run_ranks, tmp_path):
-    """Unequal shards: losses add up, gradients lie side by side, the state is the same everywhere."""
-    logits, labels, _, _ = _batch(12)
-    torch.save((logits.detach(), labels), tmp_path / "batch.pt")
-
-    parts = run_ranks(_RANK)
-
-    module = GHMClassificationLoss(bins=30, momentum=0.75)
-    module(logits, labels)
-    loss = module(logits, labels)
-    loss.backward()
-    torch.testing.assert_close(parts[0][0] + parts[1][0], loss.detach())
-    torch.testing.assert_close(torch.cat([parts[0][2], parts[1][2]], dim=1), logits.grad)
-    assert torch.equal(parts[0][1], module.state)
-    assert torch.equal(parts[1][1], module.state)
-
-
 def test_vmap_is_one_histogram_a_call():
     """Under vmap every image has its own density; gradients too."""
     logits, labels, targets, _ = _batch(13)

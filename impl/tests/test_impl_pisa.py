@@ -196,36 +196,6 @@ def test_runs_without_data_and_compiles_whole():
     assert [t.shape for t in everything(*(t.to("meta") for t in samples))] == [(3, 40)] * 3
 
 
-_RANK = """
-from steelyard.impl.soft_sampling.pisa import iou_hierarchical_local_rank, isr_p_weights
-iou, losses, labels, gt_index, image_index = (t[2 * rank : 2 * rank + 2] for t in torch.load(f"{folder}/batch.pt"))
-options = {"num_classes": 4, "group": group}
-found = (
-    isr_p_weights(iou, losses, labels, gt_index, **options),
-    isr_p_weights(iou, losses, labels, gt_index, image_index, denominator="max", **options),
-    iou_hierarchical_local_rank(iou, labels, gt_index, image_index, **options),
-)
-"""
-
-
-def test_two_processes_are_one(run_ranks, tmp_path):
-    """Bit for bit; image numbers that two processes share are different images."""
-    batch = _batch(9, torch.float32, (4, 30))
-    torch.save(batch, tmp_path / "batch.pt")
-
-    parts = run_ranks(_RANK)
-
-    iou, losses, labels, gt_index, image_index = batch
-    image_index = image_index + 10 * (torch.arange(4)[:, None] // 2)
-    expected = (
-        isr_p_weights(iou, losses, labels, gt_index, num_classes=C),
-        isr_p_weights(iou, losses, labels, gt_index, image_index, denominator="max", num_classes=C),
-        iou_hierarchical_local_rank(iou, labels, gt_index, image_index, num_classes=C),
-    )
-    for first, second, whole in zip(*parts, expected, strict=True):
-        assert torch.equal(torch.cat([first, second]), whole)
-
-
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

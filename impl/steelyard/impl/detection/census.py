@@ -3,12 +3,16 @@
 Specification: `steelyard.reference.detection.census`.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from steelyard.impl.checks import count, discrete_tensor
+from steelyard.impl.collectives import summed
+
+if TYPE_CHECKING:  # builds of torch without distributed exist
+    from torch.distributed import ProcessGroup
 
 
 class Census(NamedTuple):
@@ -98,14 +102,19 @@ def add_census(census: Census, other: Census) -> Census:
     return Census(*(one + another for one, another in zip(census, other, strict=True)))
 
 
-def total_census(census: Census) -> Census:
-    """Census of all images of a batch.
+def total_census(census: Census, *, group: "ProcessGroup | None" = None) -> Census:
+    """Census of all images of a batch, and of those of all processes of the group.
 
     Shapes: those of `count_labels` -> without the batch axes.
     Specification: `steelyard.reference.detection.census.total_census`.
     """
     axes = tuple(range(census.images.ndim))
-    return Census(*(field.sum(axes) for field in census)) if axes else census
+    totals = [field.sum(axes) for field in census] if axes else list(census)
+    if group is None:
+        return Census(*totals)
+    together = summed(torch.cat([total.flatten() for total in totals]), group)
+    parts = together.split_with_sizes([total.numel() for total in totals])
+    return Census(*(part.view(total.shape) for part, total in zip(parts, totals, strict=True)))
 
 
 def _alike(name: str, value: Tensor, labels: Tensor) -> Tensor:

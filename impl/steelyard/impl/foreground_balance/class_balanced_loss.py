@@ -3,13 +3,19 @@
 Specification: `steelyard.reference.foreground_balance.class_balanced_loss`.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from steelyard.impl.checks import discrete_tensor, float_tensor, non_negative, one_of
+from steelyard.impl.collectives import summed
 from steelyard.impl.detection.imbalance_indices import effective_number
 from steelyard.impl.soft_sampling.focal_loss import sigmoid_focal_loss_with_labels
 from steelyard.impl.soft_sampling.softmax_focal_loss import softmax_focal_loss
+
+if TYPE_CHECKING:  # builds of torch without distributed exist
+    from torch.distributed import ProcessGroup
 
 KINDS = ("softmax", "sigmoid", "focal")
 
@@ -37,8 +43,9 @@ def class_balanced_loss(
     kind: str = "softmax",
     beta: float = 0.999,
     gamma: float = 2.0,
+    group: "ProcessGroup | None" = None,
 ) -> Tensor:
-    """Mean over the samples of their loss times the weight of their class.
+    """Mean over the samples, those of all processes of the group, of their loss times the weight of their class.
 
     Shapes: `logits` float (R, C), `labels` int (R,) with -1 = ignore, `counts` int or float (C,) -> (); float32 for
     half inputs. Specification: `steelyard.reference.class_balanced_loss`.
@@ -60,4 +67,4 @@ def class_balanced_loss(
         focusing = gamma if kind == "focal" else 0.0
         loss = sigmoid_focal_loss_with_labels(logits, labels, alpha=None, gamma=focusing).sum(dim=1)
     weight = of_class.to(loss.dtype)[labels.clamp(min=0).long()]  # of an ignored sample some number: its loss is 0
-    return (weight * loss).sum() / (labels >= 0).sum().clamp(min=1)
+    return (weight * loss).sum() / summed((labels >= 0).sum(), group).clamp(min=1)

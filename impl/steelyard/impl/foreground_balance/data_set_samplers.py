@@ -29,12 +29,18 @@ class EpochSampler(Sampler[int]):
     """
 
     def __init__(
-        self, *, seed: int = 0, rank: int | None = None, num_ranks: int | None = None, drop_uneven: bool = False
+        self,
+        *,
+        seed: int = 0,
+        rank: int | None = None,
+        num_ranks: int | None = None,
+        group: distributed.ProcessGroup | None = None,
+        drop_uneven: bool = False,
     ) -> None:
-        """Rank and number of ranks are those of the default process group where they are not given."""
+        """Rank and number of ranks are those in the group, of the default group where none is given."""
         in_group = distributed.is_available() and distributed.is_initialized()
-        self._rank = rank if rank is not None else distributed.get_rank() if in_group else 0
-        self._num_ranks = num_ranks if num_ranks is not None else distributed.get_world_size() if in_group else 1
+        self._rank = rank if rank is not None else distributed.get_rank(group) if in_group else 0
+        self._num_ranks = num_ranks if num_ranks is not None else distributed.get_world_size(group) if in_group else 1
         count("num_ranks", self._num_ranks)
         if not 0 <= count("rank", self._rank, low=0) < self._num_ranks:
             raise ValueError(f"rank: expected an int below num_ranks = {self._num_ranks}, got {self._rank}")

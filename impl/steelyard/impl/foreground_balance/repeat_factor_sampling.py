@@ -3,18 +3,31 @@
 Specification: `steelyard.reference.foreground_balance.repeat_factor_sampling`.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from steelyard.impl.checks import count, discrete_tensor, float_tensor, non_negative, one_of
+from steelyard.impl.collectives import summed
+
+if TYPE_CHECKING:  # builds of torch without distributed exist
+    from torch.distributed import ProcessGroup
 
 ROUNDINGS = ("stochastic", "ceil")
 
 
 def image_repeat_factors(
-    labels: Tensor, *, num_classes: int, threshold: float = 0.001, square_root: bool = True
+    labels: Tensor,
+    *,
+    num_classes: int,
+    threshold: float = 0.001,
+    square_root: bool = True,
+    group: "ProcessGroup | None" = None,
 ) -> Tensor:
     """How often each image of a data set is to come in an epoch, on average.
+
+    Frequencies are those in the images of all processes of the group.
 
     Shapes: `labels` int (N, M), -1 fills up -> float64 (N,). Memory: N M, never N C.
     Specification: `steelyard.reference.image_repeat_factors`.
@@ -30,7 +43,9 @@ def image_repeat_factors(
     first_of_its_class[:, 1:] = slot[:, 1:] != slot[:, :-1]
     images = torch.zeros(num_classes + 1, dtype=torch.float64, device=labels.device)
     images = images.index_add(0, slot.flatten(), first_of_its_class.flatten().double())
-    ratio = threshold * labels.shape[0] / images
+    number = images.new_full((1,), labels.shape[0])  # of all images, in the place of those without a class
+    images = summed(torch.cat([images[:num_classes], number]), group)
+    ratio = threshold * images[num_classes] / images
     factor = (ratio.sqrt() if square_root else ratio).clamp(min=1.0)
     ones = torch.ones((labels.shape[0], 1), dtype=torch.float64, device=labels.device)
     return torch.cat([ones, factor[slot].where(slot < num_classes, 1.0)], dim=1).amax(dim=1)

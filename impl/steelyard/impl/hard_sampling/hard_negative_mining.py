@@ -3,12 +3,18 @@
 Specification: `steelyard.reference.hard_sampling.hard_negative_mining`.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from steelyard.impl.checks import count, discrete_tensor, float_tensor, non_negative
+from steelyard.impl.collectives import summed
 from steelyard.impl.hard_sampling.random_sampling import Sample
 from steelyard.impl.soft_sampling.softmax_focal_loss import softmax_focal_loss
+
+if TYPE_CHECKING:  # builds of torch without distributed exist
+    from torch.distributed import ProcessGroup
 
 
 def hard_negative_mining(
@@ -39,9 +45,16 @@ def hard_negative_mining(
 
 
 def ssd_confidence_loss(
-    logits: Tensor, labels: Tensor, *, negatives_per_positive: float = 3.0, min_negatives: int = 0
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    negatives_per_positive: float = 3.0,
+    min_negatives: int = 0,
+    group: "ProcessGroup | None" = None,
 ) -> Tensor:
     """SSD's confidence loss of a mini-batch: cross entropy of the positives and of the mined negatives.
+
+    It is divided by the positives of all processes of the group, whose losses add up to the loss of the whole.
 
     Shapes: `logits` float (..., N, C + 1), the background last, `labels` int (..., N) with C = background,
     -1 = ignore or padding -> (); float32 for half inputs.
@@ -55,7 +68,7 @@ def ssd_confidence_loss(
         negatives_per_positive=negatives_per_positive, min_negatives=min_negatives,
     )  # fmt: skip
     selected = torch.where(positive | negative, cross_entropy, 0.0)
-    return selected.sum() / positive.sum().clamp(min=1)
+    return selected.sum() / summed(positive.sum(), group).clamp(min=1)
 
 
 def hardest(losses: Tensor, group: Tensor, number: Tensor) -> Tensor:

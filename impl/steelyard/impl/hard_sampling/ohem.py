@@ -3,15 +3,21 @@
 Specification: `steelyard.reference.hard_sampling.ohem`.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_tensor, fraction
+from steelyard.impl.collectives import summed
 from steelyard.impl.detection.boxes import box_tensor
 from steelyard.impl.detection.non_maximum_suppression import suppress_sorted
 from steelyard.impl.detection.selection import best_indices, flags, take
 from steelyard.impl.hard_sampling.hard_negative_mining import hardest
 from steelyard.impl.hard_sampling.random_sampling import Sample, quotas
+
+if TYPE_CHECKING:  # builds of torch without distributed exist
+    from torch.distributed import ProcessGroup
 
 
 def online_hard_example_mining(
@@ -43,7 +49,7 @@ def online_hard_example_mining(
     return flags(torch.where(selected, order, -1), order.shape[-1])
 
 
-def online_hard_example_loss(
+def online_hard_example_loss(  # noqa: PLR0913 - the quantities of a RoI, and the options of the paper by keyword
     boxes: Tensor,
     labels: Tensor,
     classification_losses: Tensor,
@@ -53,8 +59,11 @@ def online_hard_example_loss(
     num_samples: int = 64,
     iou_threshold: float | None = 0.7,
     labels_apart: bool = True,
+    group: "ProcessGroup | None" = None,
 ) -> Tensor:
     """Mean loss of the RoIs that `online_hard_example_mining` selects from the images of a mini-batch.
+
+    It is divided by the selected RoIs of all processes of the group, whose losses add up to the loss of the whole.
 
     Shapes: as there -> (); float32 for half losses. Only the selected RoIs get a gradient.
     Specification: `steelyard.reference.online_hard_example_loss`.
@@ -64,7 +73,7 @@ def online_hard_example_loss(
         iou_threshold=iou_threshold, labels_apart=labels_apart,
     )  # fmt: skip
     loss = _losses(boxes, labels, classification_losses, regression_losses, num_classes)
-    return torch.where(selected, loss, 0.0).sum() / selected.sum().clamp(min=1)
+    return torch.where(selected, loss, 0.0).sum() / summed(selected.sum(), group).clamp(min=1)
 
 
 def stratified_hard_example_mining(

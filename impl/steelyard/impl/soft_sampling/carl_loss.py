@@ -4,7 +4,7 @@ Specification: `steelyard.reference.soft_sampling.carl_loss`.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from steelyard.impl.checks import (
     one_of,
     positive,
 )
+from steelyard.impl.collectives import highest, summed, summed_with_gradient
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
     from torch.distributed import ProcessGroup
@@ -53,17 +54,12 @@ def classification_aware_regression_weights(
     log_v = (k * log_v.clamp(min=lowest)).clamp(min=lowest)  # -inf would have no difference from -inf
 
     with torch.no_grad():
-        highest = torch.where(is_positive, log_v, lowest).flatten()
-        highest = nn.functional.pad(highest, (0, 1), value=lowest).amax()
-        number = is_positive.sum()
-        if group is not None:
-            torch.distributed.all_reduce(highest, torch.distributed.ReduceOp.MAX, group=group)
-            torch.distributed.all_reduce(number, group=group)
+        largest = torch.where(is_positive, log_v, lowest).flatten()
+        largest = highest(nn.functional.pad(largest, (0, 1), value=lowest).amax(), group)
+        number = summed(is_positive.sum(), group)
     # of the padding 0 before the exponential, since 0 times an infinite derivative is NaN
-    v = torch.where(is_positive, torch.exp(torch.where(is_positive, log_v - highest, 0.0)), 0.0)
-    total = v.sum()
-    if group is not None:
-        total = _SumOverProcesses.apply(total, group)  # type: ignore[no-untyped-call]
+    v = torch.where(is_positive, torch.exp(torch.where(is_positive, log_v - largest, 0.0)), 0.0)
+    total = summed_with_gradient(v.sum(), group)
     return v * (number / torch.where(number > 0, total, 1.0))
 
 
@@ -129,26 +125,4 @@ def _average_factor(avg_factor: float | Tensor | None, labels: Tensor, group: "P
         return avg_factor
     if avg_factor is not None:
         return positive("avg_factor", avg_factor)
-    number = (labels != -1).sum()
-    if group is not None:
-        torch.distributed.all_reduce(number, group=group)
-    return number.clamp(min=1)
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """All-reduce that is differentiable: what the sum is used for on one process depends on the parts of all."""
-
-    @staticmethod
-    def forward(part: Tensor, group: "ProcessGroup") -> Tensor:
-        total = part.clone()
-        torch.distributed.all_reduce(total, group=group)
-        return total
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        ctx.group = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        total: Tensor = _SumOverProcesses.apply(grad, ctx.group)  # type: ignore[no-untyped-call]
-        return total, None
+    return summed((labels != -1).sum(), group).clamp(min=1)

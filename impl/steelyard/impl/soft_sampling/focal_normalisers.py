@@ -4,13 +4,16 @@ Specification: `steelyard.reference.soft_sampling.focal_normalisers`.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed.nn
 from torch import Tensor
-from torch.distributed import ProcessGroup
 
 from steelyard.impl.checks import compute_dtype, discrete_tensor, float_tensor
+from steelyard.impl.collectives import summed
+
+if TYPE_CHECKING:  # builds of torch without distributed exist
+    from torch.distributed import ProcessGroup
 
 
 def normalise_focal_loss(
@@ -19,12 +22,12 @@ def normalise_focal_loss(
     *,
     num_classes: int,
     normaliser: str = "per_image_foreground",
-    group: ProcessGroup | None = None,
+    group: "ProcessGroup | None" = None,
 ) -> Tensor:
-    """Loss of a mini-batch from the losses of its elements.
+    """Loss of a mini-batch from the losses of its elements; those of all processes of the group add up to the loss.
 
     Shapes: `losses` float (B, N, ...), `labels` int (B, N) with C = background, -1 = ignore -> (); float32 for half
-    inputs. With a `group`, the mini-batch is spread over its ranks, and every rank gets the loss of the whole.
+    inputs. With a `group`, B may be 0.
     Specification: `steelyard.reference.normalise_focal_loss`.
     """
     float_tensor("losses", losses)
@@ -36,8 +39,7 @@ def normalise_focal_loss(
     image_loss = losses.sum(dim=tuple(range(1, losses.ndim)), dtype=compute_dtype(losses))
     foreground = ((labels >= 0) & (labels < num_classes)).sum(dim=1)
     numerator, denominator = NORMALISERS[normaliser](image_loss, foreground)
-    if group is not None:
-        numerator, denominator = _over_ranks(numerator, group), _over_ranks(denominator, group)
+    denominator = summed(denominator, group)
     if normaliser == "batch_foreground_plus_one":
         denominator = denominator + 1
     return numerator / denominator.clamp(min=1)
@@ -56,7 +58,7 @@ def _batch_floored_foreground(image_loss: Tensor, foreground: Tensor) -> tuple[T
 
 
 def _batch_foreground_plus_one(image_loss: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
-    return image_loss.sum(), foreground.sum()  # the one is added once, not on every rank
+    return image_loss.sum(), foreground.sum()  # the one is added once, not on every process
 
 
 def _detectron(image_loss: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,24 +75,17 @@ NORMALISERS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 
 
 def moving_average_foreground(
-    previous: Tensor | float, foreground: Tensor, *, momentum: float = 0.9, group: ProcessGroup | None = None
+    previous: Tensor | float, foreground: Tensor, *, momentum: float = 0.9, group: "ProcessGroup | None" = None
 ) -> Tensor:
-    """Running mean of the mini-batch's foreground count.
+    """Running mean of the mini-batch's foreground count, over all processes of the group.
 
-    Shapes: `previous` () or a number, `foreground` int (B,) -> (). With a `group`, counts of all ranks.
+    Shapes: `previous` () or a number, `foreground` int (B,) -> ().
     Specification: `steelyard.reference.moving_average_foreground`.
     """
     if not isinstance(previous, Tensor) and not previous > 0:
         raise ValueError(f"previous: expected a number > 0, got {previous}")
     if not 0.0 <= momentum <= 1.0:
         raise ValueError(f"momentum: expected a number in [0, 1], got {momentum}")
-    counts = foreground.sum()
-    if group is not None:
-        counts = _over_ranks(counts, group)
+    counts = summed(foreground.sum(), group)
     state = torch.as_tensor(previous, dtype=torch.float64, device=foreground.device)
     return momentum * state + (1.0 - momentum) * counts.clamp(min=1).to(torch.float64)
-
-
-def _over_ranks(value: Tensor, group: ProcessGroup) -> Tensor:
-    """Sum over the ranks; the gradient flows back to each rank's own part."""
-    return torch.distributed.nn.all_reduce(value, group=group)  # type: ignore[no-untyped-call]

@@ -3,15 +3,19 @@
 Specification: `steelyard.reference.soft_sampling.generalized_focal_loss`.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, float_tensor, non_negative, one_of
+from steelyard.impl.collectives import summed
 from steelyard.impl.soft_sampling.distribution_focal_loss import masked_distribution_focal_loss
 from steelyard.impl.soft_sampling.quality_focal_loss import quality_focal_loss_with_labels
 from steelyard.impl.soft_sampling.soft_target import check_labels_and_quality
+
+if TYPE_CHECKING:  # builds of torch without distributed exist
+    from torch.distributed import ProcessGroup
 
 BOX_NORMALISERS = ("floored_scores", "foreground", "scores")
 
@@ -47,15 +51,18 @@ def generalized_focal_detection_loss(  # noqa: PLR0913 - equation 8 has that man
     giou_weight: float = 2.0,
     distribution_weight: float = 0.25,
     box_normaliser: str = "floored_scores",
+    group: "ProcessGroup | None" = None,
 ) -> Tensor:
     """Loss of a mini-batch: quality focal loss of all points, GIoU and distribution focal loss of the foreground.
 
+    Both normalisers are those of all processes of the group, whose losses add up to the loss of the whole.
     Shapes: `class_logits` float (B, N, C), `labels` int (B, N), `quality` and `giou_losses` float (B, N),
     `distance_logits` float (B, N, 4, n + 1), `distance_targets` float (B, N, 4) -> (); float32 for half inputs.
+    With a `group`, B may be 0.
     Specification: `steelyard.reference.generalized_focal_detection_loss`.
     """
     check_labels_and_quality(class_logits, labels, quality)
-    if labels.ndim != 2 or labels.shape[0] == 0:
+    if labels.ndim != 2 or (labels.shape[0] == 0 and group is None):
         raise ValueError(f"labels: expected shape (B, N) with B >= 1, got {tuple(labels.shape)}")
     float_tensor("giou_losses", giou_losses, shape=labels.shape, of="that of labels")
     sides = torch.Size((*labels.shape, 4))
@@ -71,12 +78,12 @@ def generalized_focal_detection_loss(  # noqa: PLR0913 - equation 8 has that man
 
     dtype = compute_dtype(class_logits)
     foreground = (labels >= 0) & (labels < class_logits.shape[-1])
-    num_foreground = foreground.sum(dim=1).clamp(min=1).sum().to(dtype)
+    num_foreground = summed(foreground.sum(dim=1).clamp(min=1).sum(), group).clamp(min=1).to(dtype)
     quality_term = quality_focal_loss_with_labels(class_logits, labels, quality, beta=beta).sum() / num_foreground
 
     highest_score = class_logits.detach().amax(dim=-1).to(dtype).sigmoid()
     weights = torch.where(foreground, highest_score, 0.0)
-    total = weights.sum()
+    total = summed(weights.sum(), group)
     normaliser = {
         "floored_scores": total.clamp(min=1.0),
         "scores": torch.where(total > 0, total, 1.0),

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_tensor, one_of
+from steelyard.impl.collectives import summed
 from steelyard.impl.slices import in_slices, sum_in_slices
 from steelyard.impl.soft_sampling.exact_density import inverse_density_of
 from steelyard.impl.soft_sampling.gradient_density import (
     REDUCTIONS,
     GHMLoss,
     HarmonizedLoss,
-    all_reduced,
     coefficient,
     mask_like,
     region_coefficients,
@@ -65,7 +65,7 @@ def ghm_classification_loss(  # noqa: PLR0913 - each option is a choice between 
     """
     elements = _elements(logits, targets, valid)
     one_of("reduction", reduction, REDUCTIONS)
-    counts = all_reduced(_count(elements, count("bins", bins)), group)
+    counts = summed(_count(elements, count("bins", bins)), group)
     dtype = compute_dtype(logits)
     table, new_state = region_coefficients(counts, state, dtype, norm=norm, momentum=momentum, ema=ema)
     loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, table, 0.0, reduction == "sum")  # type: ignore[no-untyped-call]
@@ -92,7 +92,7 @@ def ghm_classification_loss_with_labels(  # noqa: PLR0913 - each option is a cho
     """
     elements = _elements_of_labels(logits, labels)
     one_of("reduction", reduction, REDUCTIONS)
-    counts = all_reduced(_count(elements, count("bins", bins)), group)
+    counts = summed(_count(elements, count("bins", bins)), group)
     dtype = compute_dtype(logits)
     table, new_state = region_coefficients(counts, state, dtype, norm=norm, momentum=momentum, ema=ema)
     loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, table, 0.0, reduction == "sum")  # type: ignore[no-untyped-call]

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, count, float_tensor, one_of, positive
+from steelyard.impl.collectives import summed
 from steelyard.impl.slices import in_slices, sum_in_slices
 from steelyard.impl.soft_sampling.exact_density import inverse_density_of
 from steelyard.impl.soft_sampling.gradient_density import (
     REDUCTIONS,
     GHMLoss,
     HarmonizedLoss,
-    all_reduced,
     coefficient,
     mask_like,
     region_coefficients,
@@ -77,7 +77,7 @@ def ghm_regression_loss(  # noqa: PLR0913 - each option is a choice between pape
         return region_counts(_slope(_difference(predictions, targets, valid), mu).abs(), valid, bins)
 
     with torch.no_grad():
-        counts = all_reduced(sum_in_slices(count_part, *elements), group)
+        counts = summed(sum_in_slices(count_part, *elements), group)
     dtype = _arithmetic(predictions, targets)
     table, new_state = region_coefficients(counts, state, dtype, norm=norm, momentum=momentum, ema=ema)
     loss: Tensor = _HarmonizedSmoothL1.apply(*elements, table, mu, 0.0, reduction == "sum")  # type: ignore[no-untyped-call]

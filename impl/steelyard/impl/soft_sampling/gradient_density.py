@@ -3,7 +3,8 @@
 Specification: `steelyard.reference.soft_sampling.gradient_density`.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from steelyard.impl.checks import (
     one_of,
     positive,
 )
+from steelyard.impl.collectives import summed
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
     from torch.distributed import ProcessGroup
@@ -86,7 +88,7 @@ def unit_region_counts(
     Specification: `steelyard.reference.unit_region_counts`.
     """
     g, is_valid = _norms(gradient_norms, valid)
-    return all_reduced(region_counts(g, is_valid, count("bins", bins)), group)
+    return summed(region_counts(g, is_valid, count("bins", bins)), group)
 
 
 def moving_average_counts(state: Tensor, counts: Tensor, *, momentum: float, ema: str = "lazy") -> Tensor:
@@ -121,14 +123,16 @@ def unit_region_weights(
     Specification: `steelyard.reference.unit_region_weights`.
     """
     g, is_valid = _norms(gradient_norms, valid)
-    counts = all_reduced(region_counts(g, is_valid, count("bins", bins)), group)
+    counts = summed(region_counts(g, is_valid, count("bins", bins)), group)
     table, new_state = region_coefficients(counts, state, g.dtype, norm=norm, momentum=momentum, ema=ema)
     weights = counts.sum() * coefficient(g, table, ())
     return UnitRegionWeights(torch.where(g == g, weights, torch.nan).masked_fill(~is_valid, 0.0), new_state)  # noqa: PLR0124
 
 
-def harmonized_mean_terms(values: Tensor, weights: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Terms weight * value / N, of which the loss is the sum.
+def harmonized_mean_terms(
+    values: Tensor, weights: Tensor, valid: Tensor | None = None, *, group: "ProcessGroup | None" = None
+) -> Tensor:
+    """Terms weight * value / N, of which the loss is the sum; N over all processes of the group.
 
     Shapes: `values` float (...,), `weights` float (...,), `valid` bool (...,) -> (...,); float32 for half inputs.
     Specification: `steelyard.reference.harmonized_mean_terms`.
@@ -136,7 +140,7 @@ def harmonized_mean_terms(values: Tensor, weights: Tensor, valid: Tensor | None 
     float_tensor("values", values)
     float_tensor("weights", weights, shape=values.shape, of="that of values")
     is_valid = mask_like(values, valid, of="values")
-    num_examples = (is_valid & ~weights.isnan()).sum().clamp(min=1)
+    num_examples = summed((is_valid & ~weights.isnan()).sum(), group).clamp(min=1)
     v = values.to(compute_dtype(values))
     return torch.where(is_valid, torch.where(is_valid, v, 0.0) * weights.to(v.dtype) / num_examples, 0.0)
 
@@ -171,6 +175,13 @@ class HarmonizedLoss(nn.Module):
             "ema": self.ema,
             "group": self.group,
         }
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy with the same group, which itself cannot be copied."""
+        memo[id(self.group)] = self.group
+        copy = memo[id(self)] = self.__class__.__new__(self.__class__)
+        copy.__dict__ = deepcopy(self.__dict__, memo)
+        return copy
 
     def extra_repr(self) -> str:
         """Options, for `print`."""
@@ -253,13 +264,6 @@ def inverse_of(g: Tensor, num_neighbours: Tensor, epsilon: float) -> Tensor:
     half = 0.5 * epsilon
     length = (1.0 - g).clamp(max=half) + g.clamp(max=half)
     return torch.where(g < torch.inf, length / num_neighbours, 0.0)
-
-
-def all_reduced(counts: Tensor, group: "ProcessGroup | None") -> Tensor:
-    """Sum over the processes of the group. Integers: the same for every way of sharding."""
-    if group is not None:
-        torch.distributed.all_reduce(counts, group=group)
-    return counts
 
 
 def mask_like(values: Tensor, valid: Tensor | None, *, of: str) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_tensor, fraction, non_negative, one_of
+from steelyard.impl.collectives import Shards
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
     from torch.distributed import ProcessGroup
@@ -25,17 +26,19 @@ def iou_hierarchical_local_rank(
     *,
     num_classes: int,
     group: "ProcessGroup | None" = None,
+    capacity: int | None = None,
 ) -> Tensor:
     """Rank of every positive within its class, over all processes of the group; they hold different images.
 
-    Shapes: `iou` float (..., N), `labels`, `gt_index`, `image_index` int (..., N), the same on every process; label -1
-    is padding -> int64 (..., N).
+    Shapes: `iou` float (..., N), `labels`, `gt_index`, `image_index` int (..., N), label -1 is padding -> int64
+    (..., N). `capacity`: at least the samples of each process, the same number on all; None asks them and waits.
     Specification: `steelyard.reference.iou_hierarchical_local_rank`.
     """
     classes = _classes(iou, labels, count("num_classes", num_classes))
     with torch.no_grad():
-        rank, _ = _iou_rank(iou, classes, gt_index, image_index, num_classes, group)
-        return _own(rank, group)
+        shards = Shards(iou, group, capacity)
+        rank, *_ = _iou_rank(shards, iou, classes, gt_index, image_index, num_classes)
+        return shards.own(rank)
 
 
 def isr_p_weights(  # noqa: PLR0913 - the quantities of a sample, and the options of the paper by keyword
@@ -51,12 +54,13 @@ def isr_p_weights(  # noqa: PLR0913 - the quantities of a sample, and the option
     beta: float = 0.0,
     denominator: str = "class",
     group: "ProcessGroup | None" = None,
+    capacity: int | None = None,
 ) -> Tensor:
     """Weights in the classification loss; ranks and ratio over all processes of the group; they hold different images.
 
     Shapes: `iou`, `label_weights` float (..., N), `classification_losses` float (..., N) or (..., N, K), `labels`,
-    `gt_index`, `image_index` int (..., N), the same on every process; label -1 is padding -> (..., N); float32 for
-    half losses.
+    `gt_index`, `image_index` int (..., N), label -1 is padding -> (..., N); float32 for half losses. `capacity`: as in
+    `iou_hierarchical_local_rank`.
     Specification: `steelyard.reference.isr_p_weights`.
     """
     classes = _classes(iou, labels, count("num_classes", num_classes))
@@ -70,16 +74,16 @@ def isr_p_weights(  # noqa: PLR0913 - the quantities of a sample, and the option
         classes = torch.where(a > 0, classes, num_classes)
         counted = classes < num_classes
 
-        rank, all_classes = _iou_rank(iou, classes, gt_index, image_index, num_classes, group)
-        ones = torch.ones_like(all_classes).flatten()
+        shards = Shards(iou, group, capacity)
+        weighed = torch.where(counted, a * losses, 0.0)
+        rank, all_classes, all_losses = _iou_rank(shards, iou, classes, gt_index, image_index, num_classes, weighed)
         n_j = torch.zeros(num_classes + 1, dtype=torch.int64, device=iou.device)
-        n_j = n_j.scatter_add(0, all_classes.flatten(), ones)
+        n_j = n_j.scatter_add(0, all_classes, torch.ones_like(all_classes))
         divisor = n_j[all_classes] if denominator == "class" else n_j[:num_classes].amax().clamp(min=1)
         g = importance(rank.clamp(min=0), divisor, gamma, beta, losses.dtype)
 
-        all_losses = _gathered(torch.where(counted, a * losses, 0.0), group)
-        ratio = conserving_ratio(g.flatten(), all_losses.flatten())
-        return torch.where(counted, a * _own(g, group) * ratio, a.masked_fill(labels == -1, 0.0))
+        ratio = conserving_ratio(g, all_losses)
+        return torch.where(counted, a * shards.own(g) * ratio, a.masked_fill(labels == -1, 0.0))
 
 
 def hierarchical_local_rank(values: Tensor, objects: tuple[Tensor, ...], classes: Tensor) -> Tensor:
@@ -147,26 +151,33 @@ def _classes(iou: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 
 
 def _iou_rank(
+    shards: Shards,
     iou: Tensor,
     classes: Tensor,
     gt_index: Tensor,
     image_index: Tensor | None,
     num_classes: int,
-    group: "ProcessGroup | None",
-) -> tuple[Tensor, Tensor]:
-    """Ranks, -1 for others than positives, and classes of all processes, which are the first axis."""
+    losses: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Ranks, -1 for others than positives, classes and losses of the samples of all processes, flat."""
     gt = discrete_tensor("gt_index", gt_index, shape=iou.shape, of="that of iou").to(torch.int64)
-    all_iou, all_classes, objects = _gathered(iou, group), _gathered(classes, group), [_gathered(gt, group)]
-    own_axes = iou.ndim if image_index is not None else 1  # of a process, or of a row: what names the image
-    if image_index is not None:
+    if image_index is None:
+        rows = prod(iou.shape[:-1])
+        image = torch.arange(rows, device=iou.device).view(*iou.shape[:-1], 1).expand(iou.shape)
+    else:
         image = discrete_tensor("image_index", image_index, shape=iou.shape, of="that of iou").to(torch.int64)
-        objects.insert(0, _gathered(image, group))
-    lead = all_iou.shape[: all_iou.ndim - own_axes]
-    place = torch.arange(prod(lead), device=iou.device).view(*lead, *(1,) * own_axes)
-    objects.insert(0, all_classes * prod(lead) + place)
+    columns = shards.gather(iou, classes, image, gt, torch.zeros_like(iou) if losses is None else losses)
+    all_iou, all_classes, all_images, all_gt, all_losses = columns
+    is_sample = all_classes >= 0  # and no padding
+    all_classes = torch.where(is_sample, all_classes, num_classes)
 
-    rank = hierarchical_local_rank(all_iou.flatten(), tuple(key.flatten() for key in objects), all_classes.flatten())
-    return torch.where(all_classes < num_classes, rank.view(all_iou.shape), -1), all_classes
+    process = all_classes * shards.processes + shards.process(all_classes)
+    if image_index is None:  # rows are small numbers, so that one key names class, process and row
+        objects: tuple[Tensor, ...] = (process * (shards.capacity + 1) + all_images, all_gt)
+    else:
+        objects = (process, all_images, all_gt)
+    rank = hierarchical_local_rank(all_iou, objects, all_classes)
+    return torch.where(all_classes < num_classes, rank, -1), all_classes, torch.where(is_sample, all_losses, 0.0)
 
 
 def _refined(order: Tensor, *keys: Tensor) -> Tensor:
@@ -174,17 +185,3 @@ def _refined(order: Tensor, *keys: Tensor) -> Tensor:
     for key in keys:
         order = order.gather(-1, key.gather(-1, order).argsort(dim=-1, stable=True))
     return order
-
-
-def _gathered(tensor: Tensor, group: "ProcessGroup | None") -> Tensor:
-    """The tensors of all processes, stacked; of one process without a group."""
-    if group is None:
-        return tensor.unsqueeze(0)
-    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(group.size())]
-    torch.distributed.all_gather(parts, tensor.contiguous(), group=group)
-    return torch.stack(parts)
-
-
-def _own(stacked: Tensor, group: "ProcessGroup | None") -> Tensor:
-    """The part of this process."""
-    return stacked[0 if group is None else torch.distributed.get_rank(group)]
