@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -216,7 +217,11 @@ def _definition(function: FunctionType) -> ast.FunctionDef | None:
 def _is_check(node: ast.AST, *, function: FunctionType) -> bool:
     """Whether a statement or call does nothing but refuse bad input."""
     if isinstance(node, ast.If):
-        return not node.orelse and all(isinstance(statement, ast.Raise) for statement in node.body)
+        return not node.orelse and all(
+            isinstance(statement, ast.Raise)
+            or (isinstance(statement, ast.Expr) and _is_check(statement.value, function=function))
+            for statement in node.body
+        )
     if isinstance(node, ast.Assign | ast.Expr):
         return _is_check(node.value, function=function)
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
@@ -256,7 +261,9 @@ class _World:
         function: FunctionType = vars(module)[mutant.function]
         scratch = dict(vars(module))
         tree = ast.fix_missing_locations(ast.Module([mutant.change.tree], type_ignores=[]))
-        exec(compile(tree, f"<mutant of {mutant.function}>", "exec"), scratch)  # noqa: S102 - our own source, changed
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):  # some changes make no sense
+            code = compile(tree, f"<mutant of {mutant.function}>", "exec")
+        exec(code, scratch)  # noqa: S102 - our own source, changed
         new: FunctionType = scratch[mutant.function]
         before = function.__code__, function.__defaults__, function.__kwdefaults__
         function.__code__, function.__defaults__, function.__kwdefaults__ = (

@@ -2,8 +2,8 @@
 
 Comparison boundaries, signs and operators, constants off by one, terms left out, arms of a case distinction swapped,
 minimum for maximum, a function left out, an option left out, a statement left out. Docstrings, annotations, error
-messages, floating-point error states and conversions to arrays (the suite sends arrays) are left alone. So is what
-Python and NumPy take for the same, whatever the function (`_meaning`).
+messages, floating-point error states and conversions to arrays (the suite sends arrays) and lists are left alone. So is
+what Python and NumPy take for the same, whatever the function (`_meaning`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _COMMUTE = {
     "logical_or",
     "array_equal",
 }
-_CONVERSIONS = {"asarray", "float"}
+_CONVERSIONS = {"asarray", "float", "tolist"}
 _NEW_ARRAYS = {"zeros", "ones", "empty"}
 _NAMES = {
     "maximum": "minimum",

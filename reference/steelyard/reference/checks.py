@@ -36,6 +36,14 @@ def finite_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None =
     return array
 
 
+def count_vector(name: str, value: ArrayLike) -> Float:
+    """Counts or weights of at least one class, one axis of finite numbers >= 0, as float64."""
+    array = finite_array(name, value)
+    if array.ndim != 1 or array.size == 0 or (array < 0).any():
+        raise SpecError(f"{name}: expected one axis of at least one number, each >= 0, got {array}")
+    return array
+
+
 def fraction_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None = None) -> Float:
     """Real numbers in [0, 1] as float64."""
     array = float_array(name, value, shape=shape)
@@ -44,6 +52,24 @@ def fraction_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None
         index, bad = _first(array, ~inside)
         raise SpecError(f"{name}: expected numbers in [0, 1], got {bad} at {index}")
     return array
+
+
+def box_array(name: str, value: ArrayLike) -> Float:
+    """Boxes as float64 of shape (N, 4), each number finite; an empty list is (0, 4)."""
+    boxes = finite_array(name, value)
+    if boxes.shape == (0,):
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise SpecError(f"{name}: expected shape (N, 4), got {boxes.shape}")
+    return boxes
+
+
+def image_size_array(name: str, value: ArrayLike) -> Float:
+    """Height and width of an image, each a finite number >= 0."""
+    size = finite_array(name, value, shape=(2,))
+    if (size < 0).any():
+        raise SpecError(f"{name}: expected a height and a width >= 0, got {size.tolist()}")
+    return size
 
 
 def binary_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None = None) -> Int:
@@ -60,6 +86,11 @@ def binary_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None =
 def bool_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None = None) -> Bool:
     """A mask: bool, or integers that are 0 or 1."""
     return binary_array(name, value, shape=shape).astype(np.bool_)
+
+
+def mask_array(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> Bool:
+    """A mask; None stands for one that is True everywhere."""
+    return np.ones(shape, dtype=np.bool_) if value is None else bool_array(name, value, shape=shape)
 
 
 def int_array(
@@ -91,6 +122,13 @@ def int_array(
 def label_array(name: str, value: ArrayLike, *, num_classes: int, shape: tuple[int, ...] | None = None) -> Int:
     """Class ids: 0..C-1 foreground, C background, -1 ignore."""
     return int_array(name, value, low=-1, high=num_classes, shape=shape)
+
+
+def level_array(value: ArrayLike | None, num_levels: int, shape: tuple[int, ...]) -> Int:
+    """Pyramid level of each candidate, in [0, num_levels); None stands for level 0."""
+    if value is None:
+        return np.zeros(shape, dtype=np.int64)
+    return int_array("levels", value, low=0, high=num_levels - 1, shape=shape)
 
 
 def real_number(name: str, value: float) -> float:

@@ -12,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Int, count, int_array, one_of
+from steelyard.reference.checks import Int, box_array, count, int_array, one_of
 from steelyard.reference.detection.anchor_designs import RETINANET_LEVELS, retinanet_anchors
 from steelyard.reference.detection.anchors import inside_image
 from steelyard.reference.detection.assignment import max_iou_assignment
-from steelyard.reference.detection.boxes import box_array
 from steelyard.reference.detection.census import Census, count_labels
 from steelyard.reference.detection.census_details import foreground_by_object
 

@@ -13,13 +13,14 @@ from steelyard.reference.checks import (
     Bool,
     Float,
     SpecError,
+    box_array,
     count,
     finite_array,
     fraction,
+    image_size_array,
     non_negative,
     positive,
 )
-from steelyard.reference.detection.boxes import box_array, image_size_array
 
 
 def cell_anchors(sizes: ArrayLike, ratios: ArrayLike) -> Float:

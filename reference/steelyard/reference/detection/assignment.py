@@ -14,20 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from steelyard.reference.checks import (
-    Bool,
     Float,
     Int,
     SpecError,
-    bool_array,
+    box_array,
     count,
     fraction,
     fraction_array,
     int_array,
+    mask_array,
     one_of,
     optional_fraction,
 )
 from steelyard.reference.detection.box_overlaps import pairwise_intersection_over_area, pairwise_iou
-from steelyard.reference.detection.boxes import box_array
 
 FOREGROUND, BACKGROUND, IGNORED = 1, 0, -1
 LOW_QUALITY_RULES = ("keep", "overwrite_last")
@@ -131,8 +130,8 @@ def max_iou_matching(
     if low_quality is not None:
         one_of("low_quality", low_quality, LOW_QUALITY_RULES)
     minimum_low_quality_iou = fraction("minimum_low_quality_iou", minimum_low_quality_iou)
-    is_object = _mask("gt_mask", gt_mask, overlap.shape[0])
-    in_play = _mask("candidate_mask", candidate_mask, overlap.shape[1])
+    is_object = mask_array("gt_mask", gt_mask, overlap.shape[:1])
+    in_play = mask_array("candidate_mask", candidate_mask, overlap.shape[1:])
 
     # QUANTITIES OF THE PAPER
     overlap = np.where(is_object[:, None] & in_play, overlap, -1.0)
@@ -249,9 +248,3 @@ def _best_object(overlap: Float) -> tuple[Int, Float]:
     if overlap.shape[0] == 0:
         return np.zeros(overlap.shape[1], dtype=np.int64), np.zeros(overlap.shape[1])
     return overlap.argmax(axis=0), np.maximum(0.0, overlap.max(axis=0))
-
-
-def _mask(name: str, value: ArrayLike | None, length: int) -> Bool:
-    if value is None:
-        return np.ones(length, dtype=np.bool_)
-    return bool_array(name, value, shape=(length,))

@@ -16,7 +16,7 @@ share again, and sums over the images, so that a single object costs 0.9999 (wit
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Bool, Float, SpecError, bool_array, finite_array, positive
+from steelyard.reference.checks import Bool, Float, SpecError, finite_array, mask_array, positive
 
 
 def pull_loss(top_left_tags: ArrayLike, bottom_right_tags: ArrayLike, *, object_mask: ArrayLike | None = None) -> float:
@@ -107,7 +107,7 @@ def push_loss(
     other = ~np.eye(len(mean), dtype=np.bool_)
 
     # RESULT
-    return float(np.maximum(0.0, margin - distance)[other].sum() / max(1, len(mean) * (len(mean) - 1)))
+    return float(np.maximum(0.0, margin - distance)[other].mean()) if len(mean) > 1 else 0.0
 
 
 def pull_loss_grad_top_left_tags(
@@ -130,7 +130,7 @@ def pull_loss_grad_top_left_tags(
     top_left, bottom_right, mask = _tags(top_left_tags, bottom_right_tags, object_mask)
 
     # RESULT
-    return _spread((top_left - bottom_right) / max(1, len(top_left)), mask)
+    return _spread((top_left - bottom_right) / len(top_left), mask)
 
 
 def pull_loss_grad_bottom_right_tags(
@@ -225,9 +225,7 @@ def _tags(
     if top_left.ndim != 1:
         raise SpecError(f"top_left_tags: expected shape (M,), got {top_left.shape}")
     bottom_right = finite_array("bottom_right_tags", bottom_right_tags, shape=top_left.shape)
-    mask = np.ones(top_left.shape, dtype=np.bool_)
-    if object_mask is not None:
-        mask = bool_array("object_mask", object_mask, shape=top_left.shape)
+    mask = mask_array("object_mask", object_mask, top_left.shape)
     return top_left[mask], bottom_right[mask], mask
 
 

@@ -10,8 +10,8 @@ Sources: Ren et al., "Faster R-CNN", NIPS 2015 (arXiv 1506.01497), section 3.1.2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Float, SpecError
-from steelyard.reference.detection.boxes import area_of, box_array, intersection_of
+from steelyard.reference.checks import Float, SpecError, box_array
+from steelyard.reference.detection.boxes import area_of, intersection_of
 
 
 def pairwise_iou(boxes: ArrayLike, other_boxes: ArrayLike) -> Float:

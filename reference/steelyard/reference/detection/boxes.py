@@ -13,7 +13,7 @@ Object Classes Challenge", IJCV 2010, equation 3.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Float, SpecError, finite_array
+from steelyard.reference.checks import Float, box_array, image_size_array
 
 
 def box_area(boxes: ArrayLike) -> Float:
@@ -120,24 +120,6 @@ def clip_boxes(boxes: ArrayLike, image_size: ArrayLike) -> Float:
 
     # RESULT
     return np.asarray(np.clip(box, 0.0, np.array([width, height, width, height])))
-
-
-def box_array(name: str, value: ArrayLike) -> Float:
-    """Check of an argument: boxes as float64 of shape (N, 4), each number finite; an empty list is (0, 4)."""
-    boxes = finite_array(name, value)
-    if boxes.shape == (0,):
-        return boxes.reshape(0, 4)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise SpecError(f"{name}: expected shape (N, 4), got {boxes.shape}")
-    return boxes
-
-
-def image_size_array(name: str, value: ArrayLike) -> Float:
-    """Check of an argument: height and width, each a finite number >= 0."""
-    size = finite_array(name, value, shape=(2,))
-    if (size < 0).any():
-        raise SpecError(f"{name}: expected a height and a width >= 0, got {size.tolist()}")
-    return size
 
 
 def area_of(box: Float) -> Float:

@@ -15,14 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import (
-    Int,
-    SpecError,
-    bool_array,
-    count,
-    label_array,
-)
-from steelyard.reference.detection.non_maximum_suppression import level_array
+from steelyard.reference.checks import Int, SpecError, count, label_array, level_array, mask_array
 
 
 class Census(NamedTuple):
@@ -91,25 +84,25 @@ def count_labels(
     if label.ndim != 1:
         raise SpecError(f"labels: expected shape (N,), got {label.shape}")
     level = level_array(levels, num_levels, label.shape)
-    counted = np.ones(label.shape, dtype=np.bool_) if mask is None else bool_array("mask", mask, shape=label.shape)
+    counted = mask_array("mask", mask, label.shape)
 
     # QUANTITIES OF THE PAPER
     label, level = label[counted], level[counted]
     kind = np.where(label == num_classes, 0, np.where(label == -1, 1, 2))
     by_level = np.bincount(3 * level + kind, minlength=3 * num_levels).reshape(num_levels, 3)
-    background, ignored, foreground = by_level.sum(axis=0)
+    background, ignored, foreground = by_level.sum(axis=0).tolist()
     by_class = np.bincount(label[kind == 2], minlength=num_classes)
 
     # RESULT
     return Census(
         images=1,
-        images_without_foreground=int(foreground == 0),
-        background=int(background),
-        ignored=int(ignored),
-        foreground=int(foreground),
+        images_without_foreground=0 if foreground else 1,
+        background=background,
+        ignored=ignored,
+        foreground=foreground,
         by_level=by_level,
         by_class=by_class,
-        images_by_class=(by_class > 0).astype(np.int64),
+        images_by_class=np.minimum(by_class, 1),
     )
 
 

@@ -13,9 +13,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Float, Int, SpecError, count, fraction, fraction_array, optional_fraction
-from steelyard.reference.detection.boxes import box_array, clip_boxes
-from steelyard.reference.detection.non_maximum_suppression import level_array, top_k_by_level
+from steelyard.reference.checks import (
+    Float,
+    Int,
+    SpecError,
+    box_array,
+    count,
+    fraction,
+    fraction_array,
+    level_array,
+    optional_fraction,
+)
+from steelyard.reference.detection.boxes import clip_boxes
+from steelyard.reference.detection.non_maximum_suppression import top_k_by_level
 from steelyard.reference.detection.proposals import best_survivors
 
 
@@ -113,11 +123,7 @@ def dense_candidates(  # noqa: PLR0913 - five steps with a parameter each, by ke
     kept = top_k_by_level(score, top_k=pre_nms_top_k, levels=level[anchor], num_levels=num_levels, mask=above)
 
     # RESULT
-    pair = np.flatnonzero(kept)
-    best = best_survivors(
-        box[anchor[pair]], score[pair], kept[pair], groups=class_id[pair], nms_iou=nms_iou, top_k=post_nms_top_k
-    )
-    chosen = pair[best[best >= 0]]
+    chosen = best_survivors(box[anchor], score, kept, groups=class_id, nms_iou=nms_iou, top_k=post_nms_top_k)
     padding = (0, post_nms_top_k - len(chosen))
     return DenseCandidates(
         np.pad(anchor[chosen], padding, constant_values=-1),

@@ -11,8 +11,7 @@ one finite number >= 0, or a parameter is out of range.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Float
-from steelyard.reference.detection.imbalance_indices import count_vector
+from steelyard.reference.checks import Float, count_vector
 
 
 def entropy(counts: ArrayLike) -> float:
@@ -37,10 +36,12 @@ def entropy(counts: ArrayLike) -> float:
     (np.True_, 0.0)
     """
     # CHECKS
-    p = _shares(counts)
+    n = count_vector("counts", counts)
 
     # RESULT
-    return float(-(p * _log(p)).sum()) + 0.0
+    p = _shares(n)
+    p = p[p != 0.0]
+    return float(0.0 - (p * np.log(p)).sum())  # a minus sign would make -0 of 0
 
 
 def normalised_entropy(counts: ArrayLike, *, present_only: bool = False) -> float:
@@ -66,11 +67,13 @@ def normalised_entropy(counts: ArrayLike, *, present_only: bool = False) -> floa
     0.875
     """
     # CHECKS
-    n = count_vector(counts, present_only=present_only)
+    n = count_vector("counts", counts)
 
     # RESULT
-    if n.sum() == 0:
+    if not n.any():
         return np.nan
+    if present_only:
+        n = n[n > 0]
     return entropy(n) / float(np.log(len(n))) if len(n) > 1 else 1.0
 
 
@@ -121,7 +124,7 @@ def inverse_simpson(counts: ArrayLike) -> float:
     2.0
     """
     # CHECKS
-    p = _shares(counts)
+    p = _shares(count_vector("counts", counts))
 
     # RESULT
     return float(1.0 / (p**2).sum())
@@ -149,7 +152,7 @@ def gini_simpson(counts: ArrayLike) -> float:
     0.5
     """
     # CHECKS
-    p = _shares(counts)
+    p = _shares(count_vector("counts", counts))
 
     # RESULT
     return float((p * (1.0 - p)).sum())
@@ -179,10 +182,15 @@ def divergence_from_uniform(counts: ArrayLike, *, present_only: bool = False) ->
     np.True_
     """
     # CHECKS
-    p = _shares(count_vector(counts, present_only=present_only))
+    n = count_vector("counts", counts)
 
     # RESULT
-    return float((p * _log(len(p) * p)).sum())
+    if not n.any():
+        return np.nan
+    p = _shares(n)
+    occurring = p[p > 0.0]
+    num_classes = len(occurring) if present_only else len(p)
+    return float((occurring * np.log(num_classes * occurring)).sum())
 
 
 def effective_sample_size(weights: ArrayLike) -> float:
@@ -211,11 +219,6 @@ def effective_sample_size(weights: ArrayLike) -> float:
     return inverse_simpson(weights)
 
 
-def _shares(counts: ArrayLike) -> Float:
-    n = count_vector(counts)
-    return n / n.sum() if n.sum() > 0 else np.full(n.shape, np.nan)
-
-
-def _log(p: Float) -> Float:
-    """Logarithm, with 0 in place of minus infinity: it is multiplied by 0."""
-    return np.log(np.where(p == 0.0, 1.0, p))
+def _shares(n: Float) -> Float:
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        return n / n.sum()

@@ -63,7 +63,9 @@ def heat_map_peaks(heat: ArrayLike, *, kernel: int = 3, top_k: int = 100) -> Pea
     ([0.9, 0.4, 0.0], [[0, 0], [3, 0], [0, 0]])
     """
     # CHECKS
-    heat = _heat_array("heat", heat)
+    heat = finite_array("heat", heat)
+    if heat.ndim != 3 or heat.size == 0:
+        raise SpecError(f"heat: expected shape (C, H, W), none of them 0, got {heat.shape}")
     kernel, top_k = count("kernel", kernel), count("top_k", top_k)
     if kernel % 2 == 0:
         raise SpecError(f"kernel: expected an odd int, got {kernel}")
@@ -142,10 +144,3 @@ def _run_before(along: Float) -> Float:
     for i in range(1, len(along)):
         total[i] = np.where(along[i - 1] <= along[i], along[i - 1] + total[i - 1], 0.0)
     return total
-
-
-def _heat_array(name: str, value: ArrayLike) -> Float:
-    heat = finite_array(name, value)
-    if heat.ndim != 3 or heat.size == 0:
-        raise SpecError(f"{name}: expected shape (C, H, W), none of them 0, got {heat.shape}")
-    return heat

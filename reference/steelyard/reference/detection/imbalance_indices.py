@@ -13,7 +13,7 @@ one finite number >= 0, or a parameter is out of range.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Float, SpecError, finite_array, fraction
+from steelyard.reference.checks import Float, count_vector, fraction
 
 
 def background_to_foreground(background: float, foreground: float) -> float:
@@ -41,10 +41,11 @@ def background_to_foreground(background: float, foreground: float) -> float:
     1023.23
     """
     # CHECKS
-    both = count_vector([background, foreground])
+    n_bg, n_fg = count_vector("background, foreground", [background, foreground])
 
     # RESULT
-    return _ratio(both[0], both[1]) if both.sum() > 0 else np.nan
+    with np.errstate(divide="ignore", invalid="ignore"):  # x / 0 is infinite, 0 / 0 is NaN
+        return float(n_bg / n_fg)
 
 
 def foreground_share(background: float, foreground: float) -> float:
@@ -70,10 +71,11 @@ def foreground_share(background: float, foreground: float) -> float:
     0.25
     """
     # CHECKS
-    both = count_vector([background, foreground])
+    n_bg, n_fg = count_vector("background, foreground", [background, foreground])
 
     # RESULT
-    return float(both[1] / both.sum()) if both.sum() > 0 else np.nan
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        return float(n_fg / (n_fg + n_bg))
 
 
 def imbalance_ratio(counts: ArrayLike, *, present_only: bool = False) -> float:
@@ -100,10 +102,15 @@ def imbalance_ratio(counts: ArrayLike, *, present_only: bool = False) -> float:
     (100.0, inf, 1.0)
     """
     # CHECKS
-    n = count_vector(counts, present_only=present_only)
+    n = count_vector("counts", counts)
 
     # RESULT
-    return _ratio(n.max(), n.min()) if n.sum() > 0 else np.nan
+    if not n.any():
+        return np.nan
+    if present_only:
+        n = n[n > 0]
+    with np.errstate(divide="ignore"):  # x / 0 is infinite
+        return float(n.max() / n.min())
 
 
 def gini_coefficient(counts: ArrayLike, *, present_only: bool = False) -> float:
@@ -136,14 +143,17 @@ def gini_coefficient(counts: ArrayLike, *, present_only: bool = False) -> float:
     0.594595
     """
     # CHECKS
-    n = np.sort(count_vector(counts, present_only=present_only))
+    n = count_vector("counts", counts)
 
     # QUANTITIES OF THE PAPER
+    if present_only:
+        n = n[n > 0]
     num_classes = len(n)
     rank_weight = 2.0 * np.arange(1, num_classes + 1) - num_classes - 1
 
     # RESULT
-    return float((rank_weight * n).sum() / (num_classes * n.sum())) if n.sum() > 0 else np.nan
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        return float((rank_weight * np.sort(n)).sum() / (num_classes * n.sum()))
 
 
 def effective_number(counts: ArrayLike, *, beta: float) -> Float:
@@ -174,14 +184,14 @@ def effective_number(counts: ArrayLike, *, beta: float) -> Float:
     array([0.  , 1.  , 1.75])
     """
     # CHECKS
-    n = count_vector(counts)
+    n = count_vector("counts", counts)
     beta = fraction("beta", beta)
 
     # RESULT
     if beta == 1.0:
         return n
     if beta == 0.0:
-        return (n > 0).astype(np.float64)
+        return np.where(n > 0, 1.0, 0.0)
     return np.asarray(-np.expm1(n * np.log(beta)) / (1.0 - beta))  # 1 - beta^n would cancel for beta near 1
 
 
@@ -210,20 +220,5 @@ def effective_imbalance_ratio(counts: ArrayLike, *, beta: float, present_only: b
     >>> effective_imbalance_ratio([3, 1], beta=0.5)
     1.75
     """
-    # CHECKS
-    n = count_vector(counts, present_only=present_only)
-
     # RESULT
-    return imbalance_ratio(effective_number(n, beta=beta)) if n.sum() > 0 else np.nan
-
-
-def count_vector(counts: ArrayLike, *, present_only: bool = False) -> Float:
-    """Check of an argument: counts or weights of classes; without those that are 0, if so wished."""
-    n = finite_array("counts", counts)
-    if n.ndim != 1 or n.size == 0 or (n < 0).any():
-        raise SpecError("counts: expected one axis of at least one number, each >= 0")
-    return n[n > 0] if present_only and (n > 0).any() else n
-
-
-def _ratio(numerator: float, denominator: float) -> float:
-    return float(numerator / denominator) if denominator > 0 else np.inf
+    return imbalance_ratio(effective_number(counts, beta=beta), present_only=present_only)

@@ -9,9 +9,19 @@ Ruling for every choice by score: the higher score first, of equal scores the lo
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Bool, Float, Int, bool_array, count, finite_array, fraction, int_array
+from steelyard.reference.checks import (
+    Bool,
+    Float,
+    Int,
+    box_array,
+    count,
+    finite_array,
+    fraction,
+    int_array,
+    level_array,
+    mask_array,
+)
 from steelyard.reference.detection.box_overlaps import pairwise_iou
-from steelyard.reference.detection.boxes import box_array
 
 
 def greedy_non_maximum_suppression(
@@ -63,17 +73,17 @@ def greedy_non_maximum_suppression(
     box = box_array("boxes", boxes)
     score = finite_array("scores", scores, shape=box.shape[:1])
     iou_threshold = fraction("iou_threshold", iou_threshold)
-    group = np.zeros(len(box), dtype=np.int64) if groups is None else int_array("groups", groups, shape=score.shape)
-    takes_part = np.ones(len(box), dtype=np.bool_) if mask is None else bool_array("mask", mask, shape=score.shape)
+    group = int_array("groups", np.zeros(len(box), dtype=np.int64) if groups is None else groups, shape=score.shape)
+    takes_part = mask_array("mask", mask, score.shape)
 
     # RESULT
-    kept: list[int] = []
-    for candidate in by_score(score):
-        rivals = [i for i in kept if group[i] == group[candidate]]
+    kept = np.zeros(len(box), dtype=np.bool_)
+    order = by_score(score)
+    for candidate in order[takes_part[order]]:
+        rivals = kept & (group == group[candidate])
         overlaps = pairwise_iou(box[candidate : candidate + 1], box[rivals])
-        if takes_part[candidate] and not (overlaps > iou_threshold).any():
-            kept.append(int(candidate))
-    return np.isin(np.arange(len(box)), kept)
+        kept[candidate] = not (overlaps > iou_threshold).any()
+    return kept
 
 
 def top_k_by_level(
@@ -121,7 +131,7 @@ def top_k_by_level(
     score = finite_array("scores", scores)
     num_levels = count("num_levels", num_levels)
     level = level_array(levels, num_levels, score.shape)
-    kept = np.ones(score.shape, dtype=np.bool_) if mask is None else bool_array("mask", mask, shape=score.shape)
+    kept = mask_array("mask", mask, score.shape)
     if top_k is not None:
         count("top_k", top_k)
 
@@ -136,10 +146,3 @@ def top_k_by_level(
 def by_score(score: Float) -> Int:
     """Indices in the order of choice: higher scores first, of equal ones the lower index."""
     return np.argsort(-score, kind="stable")
-
-
-def level_array(levels: ArrayLike | None, num_levels: int, shape: tuple[int, ...]) -> Int:
-    """Check of an argument: a level for each candidate, 0 where there is only one."""
-    if levels is None:
-        return np.zeros(shape, dtype=np.int64)
-    return int_array("levels", levels, low=0, high=num_levels - 1, shape=shape)

@@ -16,18 +16,18 @@ from steelyard.reference.checks import (
     Bool,
     Float,
     Int,
-    bool_array,
+    box_array,
     count,
     finite_array,
     fraction,
+    level_array,
     non_negative,
     real_number,
 )
-from steelyard.reference.detection.boxes import box_array, clip_boxes
+from steelyard.reference.detection.boxes import clip_boxes
 from steelyard.reference.detection.non_maximum_suppression import (
     by_score,
     greedy_non_maximum_suppression,
-    level_array,
     top_k_by_level,
 )
 
@@ -131,30 +131,24 @@ def filter_proposals(  # noqa: PLR0913 - six steps with a parameter each, by key
         kept &= score >= objectness_threshold
 
     # RESULT
-    indices = best_survivors(clipped, score, kept, groups=level, nms_iou=nms_iou, top_k=post_nms_top_k)
-    chosen = indices >= 0
+    chosen = best_survivors(clipped, score, kept, groups=level, nms_iou=nms_iou, top_k=post_nms_top_k)
+    padding = (0, post_nms_top_k - len(chosen))
     return Proposals(
-        indices,
-        np.where(chosen[:, None], _rows(clipped, indices), 0.0),
-        np.where(chosen, _rows(score, indices), 0.0),
+        np.pad(chosen, padding, constant_values=-1),
+        np.pad(clipped[chosen], (padding, (0, 0))),
+        np.pad(score[chosen], padding),
     )
 
 
 def best_survivors(boxes: Float, scores: Float, mask: Bool, *, groups: Int, nms_iou: float | None, top_k: int) -> Int:
-    """Indices of the `top_k` best scores that survive suppression within their group, padded with -1.
+    """Indices of the at most `top_k` best scores that survive suppression within their group, in their order.
 
     Parameters: `boxes` (N, 4), `scores` (N,), `mask` bool (N,), `groups` int (N,); `nms_iou` None keeps all.
     """
     count("post_nms_top_k", top_k)
-    kept = bool_array("mask", mask, shape=scores.shape)
     if nms_iou is not None:
-        kept = greedy_non_maximum_suppression(
-            boxes, scores, iou_threshold=fraction("nms_iou", nms_iou), groups=groups, mask=kept
+        mask = greedy_non_maximum_suppression(
+            boxes, scores, iou_threshold=fraction("nms_iou", nms_iou), groups=groups, mask=mask
         )
-    indices = [int(i) for i in by_score(scores) if kept[i]][:top_k]
-    return np.array(indices + [-1] * (top_k - len(indices)), dtype=np.int64)
-
-
-def _rows(values: Float, indices: Int) -> Float:
-    """Rows by index; any row stands in for padding."""
-    return values[indices] if len(values) else np.zeros((len(indices), *values.shape[1:]))
+    order = by_score(scores)
+    return order[mask[order]][:top_k]

@@ -21,6 +21,7 @@ from steelyard.reference.checks import (
     Int,
     SpecError,
     bool_array,
+    box_array,
     count,
     finite_array,
     float_array,
@@ -30,7 +31,6 @@ from steelyard.reference.checks import (
     non_negative,
 )
 from steelyard.reference.detection.box_overlaps import pairwise_iou
-from steelyard.reference.detection.boxes import box_array
 from steelyard.reference.detection.non_maximum_suppression import by_score
 from steelyard.reference.soft_sampling.pisa import conserving_ratio, hierarchical_local_rank, loss_of_samples
 
