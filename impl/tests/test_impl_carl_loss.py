@@ -216,6 +216,7 @@ def test_runs_without_data():
         assert logits.grad.shape == (2, 30, 5)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # raised inside torch
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_compiles_whole(activation):
     """No graph break, forward and backward."""

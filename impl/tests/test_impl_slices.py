@@ -6,6 +6,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from steelyard.impl import slices
 from steelyard.impl.soft_sampling.distribution_focal_loss import distribution_expectation, distribution_focal_loss
+from steelyard.impl.soft_sampling.generalized_focal_loss import generalized_focal_loss
 from steelyard.impl.soft_sampling.quality_focal_loss import quality_focal_loss, quality_focal_loss_with_labels
 from steelyard.impl.soft_sampling.varifocal_loss import varifocal_loss, varifocal_loss_with_labels
 
@@ -19,6 +20,7 @@ def _cases(dtype):
     labels = torch.randint(-1, C + 1, (B, N), generator=generator)
     quality, targets = torch.rand(B, N, generator=generator), torch.rand(B, N, C, generator=generator)
     z = torch.randn(B, N, 4, BINS, generator=generator).to(dtype)
+    p = torch.rand(B, N, C, 2, generator=generator).to(dtype)
     distances = torch.rand(B, N, 4, generator=generator) * (BINS - 1)
     return {
         "quality_focal_loss": (quality_focal_loss, x, targets),
@@ -27,6 +29,7 @@ def _cases(dtype):
         "varifocal_loss_with_labels": (varifocal_loss_with_labels, x, labels, quality),
         "distribution_focal_loss": (distribution_focal_loss, z, distances),
         "distribution_expectation": (distribution_expectation, z),
+        "generalized_focal_loss": (generalized_focal_loss, p, targets, torch.zeros_like(x), torch.ones_like(x)),
     }
 
 

@@ -1,10 +1,12 @@
-"""CARL from plain differentiable operations: the gradient flows through the score and through the normaliser.
+"""CARL from differentiable operations: the gradient flows through the score and through the normaliser.
+
+What is as large as the logits, their way to the score of the true class and back, keeps nothing but the logits.
 
 Specification: `steelyard.reference.soft_sampling.carl_loss`.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from steelyard.impl.checks import (
     positive,
 )
 from steelyard.impl.collectives import highest, summed, summed_with_gradient
+from steelyard.impl.slices import in_slices
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
     from torch.distributed import ProcessGroup
@@ -46,7 +49,7 @@ def classification_aware_regression_weights(
     lowest = torch.finfo(compute_dtype(logits)).min
 
     true_class = torch.where(is_positive, labels, 0).to(torch.int64).unsqueeze(-1)
-    log_p = (_log_softmax if activation == "softmax" else _log_sigmoid)(logits, true_class, is_positive)
+    log_p: Tensor = _LogScore.apply(logits, true_class, is_positive, activation == "softmax")  # type: ignore[no-untyped-call]
     log_v = log_p  # of b = 0: in logarithms no score is too small
     if b > 0:
         odds = math.log((1.0 - b) / b) if b < 1 else -math.inf
@@ -88,17 +91,54 @@ def classification_aware_regression_loss(
     return weighed / _average_factor(avg_factor, labels, group)
 
 
-def _log_softmax(logits: Tensor, true_class: Tensor, is_positive: Tensor) -> Tensor:
-    """Of the true class, through its margin above the others: 1 - p, the derivative, keeps its digits."""
+class _LogScore(torch.autograd.Function):
+    """Logarithm of the score of the true class, of another sample some number; keeps its inputs only."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, true_class: Tensor, is_positive: Tensor, softmax: bool) -> Tensor:  # noqa: FBT001
+        def log_score(logits: Tensor, true_class: Tensor, is_positive: Tensor) -> Tensor:
+            return nn.functional.logsigmoid(_margin(logits, true_class, is_positive, softmax)[0])
+
+        return in_slices(log_score, logits, true_class, is_positive, shared=is_positive.ndim)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
+        *tensors, ctx.softmax = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        def gradient(logits: Tensor, true_class: Tensor, is_positive: Tensor, grad: Tensor) -> Tensor:
+            margin, z, others = _margin(logits, true_class, is_positive, ctx.softmax)
+            by_margin = (grad * torch.where(is_positive, torch.sigmoid(-margin), 0.0)).unsqueeze(-1)
+            own = torch.arange(logits.shape[-1], device=logits.device) == true_class
+            if others is None:
+                return torch.where(own, by_margin, 0.0).to(logits.dtype)
+            share = (z.masked_fill(own, -torch.inf) - others).exp()
+            return torch.where(own, by_margin, -by_margin * share).to(logits.dtype)
+
+        return in_slices(gradient, *ctx.saved_tensors, grad, shared=grad.ndim), None, None, None
+
+
+def _margin(
+    logits: Tensor,
+    true_class: Tensor,
+    is_positive: Tensor,
+    softmax: bool,  # noqa: FBT001 - of one class of functions
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Log odds of the score of the true class, the logits, and the logarithm of the sum of the others, if it counts.
+
+    Of softmax the log odds are the margin above the others: 1 - p, the derivative, keeps its digits.
+    """
+    if not softmax:
+        z = logits.gather(-1, true_class).squeeze(-1).to(compute_dtype(logits))
+        return torch.where(is_positive, z, 0.0), z, None
     z = torch.where(is_positive.unsqueeze(-1), logits.to(compute_dtype(logits)), 0.0)
-    is_true_class = torch.arange(z.shape[-1], device=z.device) == true_class
-    others = z.masked_fill(is_true_class, -torch.inf).logsumexp(-1)
-    return nn.functional.logsigmoid(z.gather(-1, true_class).squeeze(-1) - others)
-
-
-def _log_sigmoid(logits: Tensor, true_class: Tensor, is_positive: Tensor) -> Tensor:
-    z = logits.gather(-1, true_class).squeeze(-1).to(compute_dtype(logits))
-    return nn.functional.logsigmoid(torch.where(is_positive, z, 0.0))
+    own = torch.arange(z.shape[-1], device=z.device) == true_class
+    others = z.masked_fill(own, -torch.inf).logsumexp(-1, keepdim=True)
+    return z.gather(-1, true_class).squeeze(-1) - others.squeeze(-1), z, others
 
 
 def _is_positive(logits: Tensor, labels: Tensor, activation: str) -> Tensor:

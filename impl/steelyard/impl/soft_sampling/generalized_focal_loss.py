@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, float_tensor, non_negative, one_of
 from steelyard.impl.collectives import summed
+from steelyard.impl.slices import in_slices
 from steelyard.impl.soft_sampling.distribution_focal_loss import masked_distribution_focal_loss
 from steelyard.impl.soft_sampling.quality_focal_loss import quality_focal_loss_with_labels
 from steelyard.impl.soft_sampling.soft_target import check_labels_and_quality
@@ -106,9 +107,11 @@ class _GeneralizedFocalLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(probabilities: Tensor, targets: Tensor, left: Tensor, right: Tensor, beta: float) -> Tensor:
-        p, _, weights, error = _estimate(probabilities, targets, left, right)
-        factor = error.abs().pow(beta)
-        return _product(factor, _cross_entropy(p, weights))
+        def loss(*tensors: Tensor) -> Tensor:
+            p, _, weights, error = _estimate(*tensors)
+            return _product(error.abs().pow(beta), _cross_entropy(p, weights))
+
+        return in_slices(loss, probabilities, targets, left, right, shared=targets.ndim)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
@@ -117,18 +120,24 @@ class _GeneralizedFocalLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        beta, probabilities = ctx.beta, ctx.saved_tensors[0]
-        p, values, weights, error = _estimate(*ctx.saved_tensors)
-        distance = torch.where(error == 0, 1.0, error.abs())
-        if beta == 2:  # the usual one, differentiable again where the estimate is right
-            factor, slope_of_factor = error.square(), 2.0 * error
-        else:  # 0 at error 0, where beta < 1 has no derivative; sign(0) is 0
-            factor = error.abs().pow(beta) if beta == 0 else error.sign().abs() * distance.pow(beta)
-            slope_of_factor = beta * error.sign() * distance.pow(beta - 1.0)
-        by_factor = _product(slope_of_factor, _cross_entropy(p, weights)).unsqueeze(-1)
-        by_log = _product(factor.unsqueeze(-1), torch.where(weights == 0, 0.0, weights / p))
-        derivative = torch.where(by_log.isinf(), -by_log, _product(values, by_factor) - by_log)
-        return (grad.unsqueeze(-1) * derivative).to(probabilities.dtype), None, None, None, None
+        def gradient(probabilities: Tensor, targets: Tensor, left: Tensor, right: Tensor, grad: Tensor) -> Tensor:
+            derivative = _derivative(probabilities, targets, left, right, ctx.beta)
+            return (grad.unsqueeze(-1) * derivative).to(probabilities.dtype)
+
+        return in_slices(gradient, *ctx.saved_tensors, grad, shared=grad.ndim), None, None, None, None
+
+
+def _derivative(probabilities: Tensor, targets: Tensor, left: Tensor, right: Tensor, beta: float) -> Tensor:
+    p, values, weights, error = _estimate(probabilities, targets, left, right)
+    distance = torch.where(error == 0, 1.0, error.abs())
+    if beta == 2:  # the usual one, differentiable again where the estimate is right
+        factor, slope_of_factor = error.square(), 2.0 * error
+    else:  # 0 at error 0, where beta < 1 has no derivative; sign(0) is 0
+        factor = error.abs().pow(beta) if beta == 0 else error.sign().abs() * distance.pow(beta)
+        slope_of_factor = beta * error.sign() * distance.pow(beta - 1.0)
+    by_factor = _product(slope_of_factor, _cross_entropy(p, weights)).unsqueeze(-1)
+    by_log = _product(factor.unsqueeze(-1), torch.where(weights == 0, 0.0, weights / p))
+    return torch.where(by_log.isinf(), -by_log, _product(values, by_factor) - by_log)
 
 
 def _estimate(
