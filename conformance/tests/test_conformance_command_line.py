@@ -300,3 +300,16 @@ def test_mutants_of_one_technique(steelyard, tmp_path):
     assert f"{len(mutants)} of {len(mutants)} mutants killed" in said.output
     assert [row["mutant"] for row in rows] == mutants
     assert all(row["killed"] and row["by"] for row in rows)
+
+
+def test_one_mutant(steelyard, tmp_path):
+    """By its id, whatever the technique; an unknown one is refused with the nearest."""
+    chosen = TECHNIQUES["prior_probability_bias"].mutants[1].id
+    said = steelyard("mutants", "-m", chosen, "--profile", "quick", "--processes", "1", "--json", "m.json")
+    unknown = steelyard("mutants", "-m", chosen + "s")
+
+    assert said.exit_code == 0
+    assert [row["mutant"] for row in json.loads((tmp_path / "m.json").read_text())] == [chosen]
+    assert "1 of 1 mutants killed" in said.output
+    assert unknown.exit_code == 2
+    assert f"did you mean {chosen}?" in unknown.stderr

@@ -82,7 +82,9 @@ def read_case(path: Path) -> FailingCase:
             dialect=document.get("dialect"),
         )  # fmt: skip
     except OSError as error:
-        raise CaseError(f"{path}: {error.strerror}") from error
+        raise CaseError(
+            f"{path}: {error.strerror}; expected a file that `steelyard check` writes of a failure"
+        ) from error
     except (json.JSONDecodeError, EncodingError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise CaseError(f"{path}: not a case file: {type(error).__name__}: {error}") from error
 

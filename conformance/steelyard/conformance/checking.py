@@ -98,12 +98,18 @@ class Bench:
             )
             answer = replace(answer, outputs=fitted)
         for output, actual, right in zip(contract, answer.outputs, expected, strict=True):
+            hint = self._shape_hint(actual, right)
             self.expect(
                 actual.shape == right.shape,
-                f"{output.name}: returned shape {actual.shape}, expected {right.shape}{_reduction_hint(actual, right)}",
+                f"{output.name}: returned shape {actual.shape}, expected {right.shape}; {hint}",
                 case,
             )
         return answer
+
+    def _shape_hint(self, actual: Array, expected: Array) -> str:
+        if actual.ndim == 0 and expected.ndim > 0:
+            return "the specification wants every element; does yours take --set reduction=none?"
+        return f"`steelyard show {self.technique.id}` says what is returned"
 
     def attempt(self, case: Case, gradient_of: Sequence[str] = ()) -> Answer:
         """The candidate's answer, whatever it is, also to a case outside the specification."""
@@ -437,12 +443,6 @@ def _filled(values: Array, axis: int, value: float) -> Array:
 def float_format(dtype: str, case: Case) -> str:
     """Format of an answer: floats as they came; lists and Python numbers count as the case's own."""
     return dtype if dtype in ("float64", "float32", "float16", "bfloat16") else case.dtype
-
-
-def _reduction_hint(actual: Array, expected: Array) -> str:
-    if actual.ndim == 0 and expected.ndim > 0:
-        return ": the specification wants every element; does yours take --set reduction=none?"
-    return ""
 
 
 def _number(value: Any) -> str:  # noqa: ANN401

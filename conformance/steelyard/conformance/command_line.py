@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -34,10 +34,10 @@ from steelyard.conformance.isolation import Limits
 from steelyard.conformance.junit import junit_xml
 from steelyard.conformance.kill_matrix import kill_matrix, undefended
 from steelyard.conformance.known_failures import write_known_failures
-from steelyard.conformance.loading import Target
+from steelyard.conformance.loading import BUNDLED, Target
 from steelyard.conformance.markdown import markdown_summary
 from steelyard.conformance.profiles import PROFILES
-from steelyard.conformance.registry import TECHNIQUES, technique
+from steelyard.conformance.registry import TECHNIQUES, closest, technique
 from steelyard.conformance.report.command import report
 from steelyard.conformance.report_files import check_places, write_json, write_text
 from steelyard.conformance.results import RequirementResult, Result
@@ -60,26 +60,68 @@ app.command()(report)
 app.command()(bench)
 
 _FIRST_STEPS = """\
-[bold]steelyard[/bold] weighs implementations of class-imbalance techniques against an oracle.
+[bold]steelyard[/bold] weighs implementations of class-imbalance techniques.
 
-  steelyard list                                   which techniques there are
-  steelyard show sigmoid_focal_loss                what one demands, and why
-  steelyard check steelyard.impl                   judge our own implementation
-  steelyard check mylib.losses:focal --as sigmoid_focal_loss    judge yours
-  steelyard check torchvision                      judge an installed library
+  steelyard list                       which techniques there are
+  steelyard show sigmoid_focal_loss    what one demands, and why
 
-`steelyard COMMAND --help` explains each. Start with `steelyard check` on a function of yours.
+Judge a function of yours, first whether it is wired up, then whether it is
+right (--set and --map adapt its keywords):
+
+  steelyard smoke losses.py:focal --as sigmoid_focal_loss
+  steelyard check losses.py:focal --as sigmoid_focal_loss --profile quick
+
+Judge what is there already:
+
+  steelyard adapters                   libraries that have an adapter
+  steelyard check torchvision          one of them
+  steelyard check steelyard.impl       our own implementation, in PyTorch
+
+`steelyard COMMAND --help` explains each command, `steelyard --help` names all;
+`steelyard --install-completion` lets the shell complete them.
 """
+
+
+def _technique_ids() -> list[str]:
+    """For the shell's completion."""
+    return list(TECHNIQUES)
+
+
+def _requirement_ids(context: typer.Context) -> list[str]:
+    """For the shell's completion: those of the techniques that are chosen already."""
+    chosen = context.params.get("techniques") or [context.params.get("as_technique")]
+    return [r.id for id_ in chosen if id_ in TECHNIQUES for r in TECHNIQUES[id_].requirements]
+
+
+def _mutant_ids() -> list[str]:
+    """For the shell's completion."""
+    return [mutant.id for contract in TECHNIQUES.values() for mutant in contract.mutants]
+
+
+def _profiles() -> list[str]:
+    """For the shell's completion."""
+    return list(PROFILES)
+
+
+def _targets() -> list[str]:
+    """For the shell's completion, besides the files that it knows itself."""
+    return ["steelyard.impl", *(path.stem for path in sorted(BUNDLED.glob("[!_]*.py"))), *map(str, Path().glob("*.py"))]
+
 
 TARGET = typer.Argument(
     metavar="TARGET",
+    autocompletion=_targets,
     help="A module (steelyard.impl), a Python file, package.module:function, a bundled adapter (torchvision), or"
     " exec:COMMAND, a program in any language that speaks JSON lines.",
 )
 TargetArgument = Annotated[str, TARGET]
 AsOption = Annotated[
-    str | None, typer.Option("--as", metavar="TECHNIQUE", help="Which technique the function of TARGET implements.")
-]
+    str | None,
+    typer.Option(
+        "--as", metavar="TECHNIQUE", help="Which technique the function of TARGET implements.",
+        autocompletion=_technique_ids,
+    ),
+]  # fmt: skip
 MapOption = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="OURS=THEIRS", help="The candidate's name for an argument or option of ours."),
@@ -88,7 +130,10 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A further keyword for every call.")
 ]
 TechniqueOption = Annotated[
-    list[str] | None, typer.Option("--technique", "-t", metavar="ID", help="Only this technique; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--technique", "-t", metavar="ID", help="Only this technique; may be repeated.", autocompletion=_technique_ids
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same inputs, same verdict, on any machine.")]
 JsonOption = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - is standard output.")]
@@ -99,7 +144,7 @@ MarkdownOption = Annotated[
     str | None, typer.Option("--markdown", metavar="FILE", help="Write a summary for CI; - is standard output.")
 ]
 BadgeOption = Annotated[str | None, typer.Option("--badge", metavar="FILE", help="Write the verdict as an SVG badge.")]
-ProfileOption = Annotated[str, typer.Option(help=f"How hard to look: {', '.join(PROFILES)}.")]
+ProfileOption = Annotated[str, typer.Option(help=f"How hard to look: {', '.join(PROFILES)}.", autocompletion=_profiles)]
 
 
 @app.callback(invoke_without_command=True)
@@ -126,7 +171,9 @@ def list_(json_file: JsonOption = None) -> None:
 
 @app.command()
 def show(
-    technique_id: Annotated[str, typer.Argument(metavar="TECHNIQUE", help="An id of `steelyard list`.")],
+    technique_id: Annotated[
+        str, typer.Argument(metavar="TECHNIQUE", help="An id of `steelyard list`.", autocompletion=_technique_ids)
+    ],
     source: Annotated[bool, typer.Option("--source", help="Also the reference's code.")] = False,  # noqa: FBT002
 ) -> None:
     """Show what a technique is and what it demands: definition, requirements, rulings, known mistakes."""
@@ -196,7 +243,13 @@ def check(  # noqa: PLR0913, PLR0917 - Typer reads them as options
     isolation: Annotated[bool, typer.Option(help="Run the candidate in a process of its own.")] = True,  # noqa: FBT002
     requirements: Annotated[
         list[str] | None,
-        typer.Option("--requirement", "-r", metavar="ID", help="Only this requirement; may be repeated."),
+        typer.Option(
+            "--requirement",
+            "-r",
+            metavar="ID",
+            help="Only this requirement; may be repeated.",
+            autocompletion=_requirement_ids,
+        ),
     ] = None,
     installed: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--installed", help="Instead of a TARGET: every library that has a bundled adapter.")
@@ -322,6 +375,12 @@ def mutants(
     sample: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="With --automatic: so many of each technique, by the seed.")
     ] = None,
+    mutant_ids: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mutant", "-m", metavar="ID", help="Only this mutant; may be repeated.", autocompletion=_mutant_ids
+        ),
+    ] = None,
 ) -> None:
     """Judge every known mistake: the kill matrix. Exit status 1 if a mutant survives or a requirement is undefended.
 
@@ -333,6 +392,9 @@ def mutants(
         doors.check_profile(profile)
         if sample is not None and not automatic:
             raise UsageError("--sample: goes with --automatic")
+        if mutant_ids and automatic:
+            raise UsageError("--mutant: not beside --automatic, whose mutants have no ids")
+        contracts = [_with_mutants(contract, mutant_ids) for contract in _owners(contracts, mutant_ids or ())]
         if automatic:
             _judge_automatic(
                 console, contracts, json_file, profile=profile, seed=seed, processes=processes, sample=sample
@@ -345,7 +407,7 @@ def mutants(
                 progress.advance(task)
         console.print(reporting.matrix_table(rows))
         survivors = [row for row in rows if not row.killed]
-        bare = undefended(contracts, rows)
+        bare = [] if mutant_ids else undefended(contracts, rows)
         for technique_id, requirement_id in bare:
             console.print(
                 f"[bold red]{technique_id} {requirement_id}: no mutant is caught by it alone, and it gives no reason"
@@ -389,6 +451,22 @@ def _judge_automatic(
         write_json(json_file, [{**asdict(row), "killed": row.killed} for row in rows])
     survivors = [row for row in rows if not row.killed and not row.equivalent]
     raise typer.Exit(EXIT_DEVIATES if survivors or problems else EXIT_OK)
+
+
+def _owners(contracts: list[Technique], mutant_ids: Sequence[str]) -> list[Technique]:
+    """The techniques that have one of these mutants; all, if none is asked for."""
+    offered = [mutant.id for contract in contracts for mutant in contract.mutants]
+    for mutant_id in mutant_ids:
+        if mutant_id not in offered:
+            hint = closest(mutant_id, offered)
+            raise UsageError(f"mutant: expected an id of `steelyard show TECHNIQUE`, got {mutant_id!r}{hint}")
+    return [c for c in contracts if not mutant_ids or any(mutant.id in mutant_ids for mutant in c.mutants)]
+
+
+def _with_mutants(contract: Technique, mutant_ids: Sequence[str] | None) -> Technique:
+    """The contract with these mutants only; with all, if none is asked for."""
+    chosen = tuple(mutant for mutant in contract.mutants if not mutant_ids or mutant.id in mutant_ids)
+    return replace(contract, mutants=chosen)
 
 
 # --- helpers --------------------------------------------------------------------------------------------------

@@ -66,9 +66,15 @@ def read_known_failures(path: Path) -> tuple[KnownFailure, ...]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise KnownFailuresError(f"{path}: {error.strerror}") from error
+        raise KnownFailuresError(
+            f"{path}: {error.strerror}; expected a file that `steelyard check TARGET --write-known FILE` writes"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise KnownFailuresError(f"{path}: not UTF-8: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise KnownFailuresError(f"{path}: not TOML: {error}") from error
+        raise KnownFailuresError(
+            f"{path}: not TOML: {error}; expected [[known]] tables with technique, requirement and reason"
+        ) from error
     if unknown := set(document) - {"known"}:
         name = min(unknown)
         raise KnownFailuresError(f"{path}: unknown table {name!r}{closest(name, ['known'])}")

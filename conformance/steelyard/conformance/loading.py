@@ -174,7 +174,7 @@ def _resolve(target: Target) -> tuple[ModuleType, dict[str, Callable[..., Any]]]
     if _is_file(text):
         namespace = _load_file(Path(text))
     elif (BUNDLED / f"{text}.py").is_file():
-        namespace = _load_file(BUNDLED / f"{text}.py")
+        namespace = _load_file(BUNDLED / f"{text}.py", name=text)
     elif ":" in text:
         return _resolve_function(target)
     else:
@@ -197,7 +197,8 @@ def _resolve_function(target: Target) -> tuple[ModuleType, dict[str, Callable[..
     for part in name.split("."):
         function = getattr(function, part, None)
     if function is None:
-        hint = closest(name, [n for n, v in vars(namespace).items() if callable(v)])
+        defined = [n for n, v in vars(namespace).items() if callable(v) and not n.startswith("_")]
+        hint = closest(name, defined) or f"; it defines {', '.join(defined[:5]) or 'no function'}"
         raise LoadError(f"{target.text}: {source} has no {name}{hint}")
     if not callable(function):
         raise LoadError(f"{target.text}: {name} is a {type(function).__name__}, not a function")
@@ -214,9 +215,10 @@ def _is_file(text: str) -> bool:
     return text.endswith(".py") or Path(text).is_file()
 
 
-def _load_file(path: Path) -> ModuleType:
+def _load_file(path: Path, *, name: str = "") -> ModuleType:
     if not path.is_file():
-        raise LoadError(f"{path}: no such file")
+        neighbours = sorted(file.name for file in path.parent.glob("*.py"))
+        raise LoadError(f"{path}: no such file{closest(path.name, neighbours)}")
     spec = importlib.util.spec_from_file_location(f"steelyard_target_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise LoadError(f"{path}: not a Python file")
@@ -225,7 +227,7 @@ def _load_file(path: Path) -> ModuleType:
     if BUNDLED not in path.parents:  # a user's file may import its neighbours
         folder = str(path.parent.resolve())
         sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
-    _run(str(path), lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+    _run(name or str(path), lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
     return module
 
 
@@ -258,13 +260,15 @@ def _missing_module(name: str, error: ModuleNotFoundError) -> str:
     missing = error.name or "?"
     if missing == "torch":
         return f"{name}: PyTorch is not installed; pip install 'steelyard[torch]'"
+    if (BUNDLED / f"{name}.py").is_file():
+        return f"{name}: needs the library {missing}, which is not installed; pip install {missing.replace('_', '-')}"
     if missing == name.split(".", maxsplit=1)[0]:
         bundled = sorted(path.stem for path in BUNDLED.glob("[!_]*.py"))
         return (
             f"{name}: no module, file or bundled adapter of this name{closest(name, bundled)}; "
             f"bundled adapters: {', '.join(bundled)}"
         )
-    return f"{name}: needs the module {missing}, which is not installed"
+    return f"{name}: needs the module {missing}, which is not installed in {sys.executable}"
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:

@@ -130,7 +130,9 @@ class Program:
                 start_new_session=os.name == "posix", bufsize=0,
             )  # fmt: skip
         except OSError as error:
-            raise LoadError(f"{self._text}: {self._command[0]}: {error.strerror}") from error
+            raise LoadError(
+                f"{self._text}: {self._command[0]}: {error.strerror}; expected exec:COMMAND as in a shell"
+            ) from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._received.clear()

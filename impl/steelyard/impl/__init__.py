@@ -1,5 +1,6 @@
 """The class-imbalance techniques in PyTorch: batched, on any device, one name a technique."""
 
+import steelyard.impl.pytorch  # noqa: F401 - first: without PyTorch it says how to get it
 from steelyard.impl.detection.anchor_census import resized_image_size as resized_image_size
 from steelyard.impl.detection.anchor_census import retinanet_anchor_census as retinanet_anchor_census
 from steelyard.impl.detection.anchor_designs import faster_rcnn_anchors as faster_rcnn_anchors

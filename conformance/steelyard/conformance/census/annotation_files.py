@@ -126,7 +126,7 @@ class AnnotationStore:
             for parser in parsers:
                 parser.close()
         except OSError as error:
-            raise AnnotationFileError(f"{path}: {error.strerror}") from error
+            raise AnnotationFileError(f"{path}: {error.strerror}; expected annotations in COCO's format") from error
         except ijson.IncompleteJSONError as error:
             raise AnnotationFileError(_damage(path, position, str(error))) from error
         except ijson.JSONError as error:

@@ -27,7 +27,9 @@ def _read(file: Path) -> Result:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise LoadError(f"{file}: {error.strerror}") from error
+        raise LoadError(
+            f"{file}: {error.strerror}; expected a file that `steelyard check TARGET --json FILE` writes"
+        ) from error
     except ValueError as error:
         raise LoadError(f"{file}: not JSON: {error}") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:

@@ -91,7 +91,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise LoadError(f"{path}: {error.strerror}") from error
+        raise LoadError(f"{path}: {error.strerror}; expected the answers of your program") from error
     except UnicodeDecodeError as error:
         raise LoadError(f"{path}: not UTF-8: {error}") from error
     if text.lstrip().startswith("["):
