@@ -1,4 +1,4 @@
-"""SSD's hard negative mining: worked numbers, the laws of the mined set, gradients, errors."""
+"""SSD's hard-negative mining: worked numbers, the laws of the mined set, gradients, errors."""
 
 import mpmath
 import numpy as np

@@ -1,4 +1,4 @@
-"""mmdet's hard negative mining and its samplers (`mmdet.models.dense_heads`, `mmdet.models.task_modules`)."""
+"""mmdet's hard-negative mining and its samplers (`mmdet.models.dense_heads`, `mmdet.models.task_modules`)."""
 
 from types import SimpleNamespace
 

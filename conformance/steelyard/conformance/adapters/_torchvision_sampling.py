@@ -1,4 +1,4 @@
-"""torchvision's hard negative mining (`torchvision.models.detection.ssd.SSD.compute_loss`)."""
+"""torchvision's hard-negative mining (`torchvision.models.detection.ssd.SSD.compute_loss`)."""
 
 from types import SimpleNamespace
 

@@ -150,7 +150,7 @@ ALIGNED_IOU = Technique(
 
 PAIRWISE_GIOU = Technique(
     id="pairwise_giou",
-    title="Generalised intersection over union",
+    title="Generalized intersection over union",
     family="detection",
     summary="IoU, less the empty share of the smallest box around both.",
     sources=(_GIOU_PAPER,),

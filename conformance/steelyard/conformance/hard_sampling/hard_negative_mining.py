@@ -1,4 +1,4 @@
-"""Contract of online hard negative mining: which candidates enter SSD's loss.
+"""Contract of online hard-negative mining: which candidates enter SSD's loss.
 
 Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016 (arXiv 1512.02325), section 2.2.
 """
@@ -309,7 +309,7 @@ RULINGS = (
 
 HARD_NEGATIVE_MINING = Technique(
     id="hard_negative_mining",
-    title="Online hard negative mining (SSD)",
+    title="Online hard-negative mining (SSD)",
     family="hard_sampling",
     summary="All positives of an image and, for each of them, three background candidates: those of the largest loss.",
     sources=(f"{PAPER}, section 2.2",),

@@ -257,7 +257,7 @@ _IMPLIED = "implied by SSD-1; kept because a failure then names the law that is 
 
 SSD_CONFIDENCE_LOSS = Technique(
     id="ssd_confidence_loss",
-    title="SSD's confidence loss with hard negative mining",
+    title="SSD's confidence loss with hard-negative mining",
     family="hard_sampling",
     summary="Cross entropy of the positives and of three mined negatives for each, divided by the positives.",
     sources=(f"{PAPER}, section 2.2, equations 1 and 3",),

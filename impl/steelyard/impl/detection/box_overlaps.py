@@ -32,7 +32,7 @@ def aligned_iou(boxes: Tensor, other_boxes: Tensor) -> Tensor:
 
 
 def pairwise_giou(boxes: Tensor, other_boxes: Tensor) -> Tensor:
-    """Generalised IoU of each box with each other box.
+    """Generalized IoU of each box with each other box.
 
     Shapes: `boxes` float (..., M, 4), `other_boxes` float (..., N, 4) -> (..., M, N); float32 for half inputs.
     Specification: `steelyard.reference.detection.box_overlaps.pairwise_giou`.

@@ -1,4 +1,4 @@
-"""SSD's hard negative mining of a whole batch by one sort, and the confidence loss on what it selects.
+"""SSD's hard-negative mining of a whole batch by one sort, and the confidence loss on what it selects.
 
 Specification: `steelyard.reference.hard_sampling.hard_negative_mining`.
 """

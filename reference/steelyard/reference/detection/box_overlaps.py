@@ -95,7 +95,7 @@ def aligned_iou(boxes: ArrayLike, other_boxes: ArrayLike) -> Float:
 
 
 def pairwise_giou(boxes: ArrayLike, other_boxes: ArrayLike) -> Float:
-    r"""Generalised IoU: apart from the overlap it tells how far two boxes are apart.
+    r"""Generalized IoU: apart from the overlap it tells how far two boxes are apart.
 
     With $U = A + A' - I$ and $|C|$ the area of the smallest box around both:
 

@@ -1,4 +1,4 @@
-r"""Online hard negative mining: of each image's background only the hardest enters, three for each positive.
+r"""Online hard-negative mining: of each image's background only the hardest enters, three for each positive.
 
 Source: Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016 (arXiv 1512.02325), section 2.2, "Hard negative
 mining", and equations 1 to 3; the authors' Caffe code, `MineHardExamples`, where the paper is silent.
