@@ -21,17 +21,24 @@ ROOT = DOCS.parent
 sys.path[:0] = [str(DOCS), str(DOCS / "generator")]
 
 from generator import api_pages, checking, technique_pages  # noqa: E402 - found by the path above
+from generator.pictures import picture  # noqa: E402
 from measure_mutants import kept  # noqa: E402
 from plots import FIGURES  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 
+from steelyard.conformance.registry import TECHNIQUES  # noqa: E402
+
 GUIDES = (
     "class-imbalance", "which-technique", "walkthrough", "verify-your-implementation", "data-set-balance", "generative",
-    "bootstrapping", "distributed", "judge", "result", "protocol", "vectors", "add-a-technique", "glossary",
+    "bootstrapping", "distributed", "speed", "gpu", "judge", "result", "protocol", "vectors", "versioning",
+    "add-a-technique", "glossary",
 )  # fmt: skip
 """In the order in which they are listed; those of docs/ that are not named here come after."""
 OF_THE_REPOSITORY = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "README.md")
 LINK = re.compile(r"(!?\[[^\]]*\])\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+
+TECHNIQUE_OF_ROW = re.compile(r"^\| ([a-z_]+_[a-z_]+) \|", re.MULTILINE)
+"""Of the table of libraries."""
 
 
 def gather(staging: Path) -> None:
@@ -40,7 +47,7 @@ def gather(staging: Path) -> None:
     figures = draw(staging / "figures")
     generated = {
         **api_pages.pages(public),
-        **technique_pages.pages(public, figures, kept()),
+        **technique_pages.pages(public, figures, draw_techniques(staging / "figures" / "techniques"), kept()),
         "index.md": index(),
     }
     for name, text in generated.items():
@@ -51,6 +58,11 @@ def gather(staging: Path) -> None:
     taken[ROOT / "examples" / "README.md"] = Path("examples.md")
     for file, page in taken.items():
         write(staging / page, relinked(file, page, taken, staging))
+    matrix = staging / "matrix.md"
+    write(matrix, TECHNIQUE_OF_ROW.sub(r"| [\1](techniques/\1.md) |", matrix.read_text(encoding="utf-8")))
+    with (staging / "deviations" / "README.md").open("a", encoding="utf-8") as of_all:
+        reports = sorted(page.stem for page in taken.values() if page.parent.name == "deviations")
+        of_all.write("\n".join(["\n```{toctree}", ":hidden:", *(r for r in reports if r != "README"), "```\n"]))
     for extension in ("conf.py", "mathml.py"):
         shutil.copy(DOCS / "generator" / extension, staging)
     write(staging / "_static" / "site.css", (DOCS / "generator" / "site.css").read_text(encoding="utf-8"))
@@ -66,10 +78,20 @@ def draw(folder: Path) -> dict[str, str]:
     return shown
 
 
+def draw_techniques(folder: Path) -> dict[str, str]:
+    """Draw the picture of each technique; id -> its caption."""
+    folder.mkdir(parents=True)
+    captions = {}
+    for id_, technique in TECHNIQUES.items():
+        figure, captions[id_] = picture(technique)
+        figure.savefig(folder / f"{id_}.svg", metadata={"Date": None})
+    return captions
+
+
 def index() -> str:
     """The first page, with the guides."""
     there = {file.stem for file in DOCS.glob("*.md")} - {"matrix"}
-    guides = "\n".join([*GUIDES, *sorted(there - set(GUIDES))])
+    guides = "\n".join([*(guide for guide in GUIDES if guide in there), *sorted(there - set(GUIDES))])
     text = (DOCS / "generator" / "index.md").read_text(encoding="utf-8")
     return text.replace("GUIDES", guides).replace(
         "FAMILIES", "\n".join(f"techniques/{f}" for f in technique_pages.FAMILIES)

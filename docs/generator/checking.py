@@ -1,4 +1,4 @@
-"""What must hold of a built site: every public name has an entry, and every internal link leads somewhere."""
+"""What must hold of a built site: every public name has an entry, every link leads somewhere or is an address."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from sphinx.util.inventory import InventoryFile
 
 TAG = re.compile(r"<([a-z]\w*)\b([^>]*)>")
 ATTRIBUTE = re.compile(r'\b(id|href|src)="([^"]*)"')
+
+ADDRESS = re.compile(
+    r"https://[a-z0-9-]+(\.[a-z0-9-]+)+(/[\w.~!$&'*+,;=:@%/-]*)?(\?[\w.~!$&'*+,;=:@%/?-]*)?(#[\w.~%-]+)?"
+)
+"""Of another site: not followed, for there is no network, but spelt like an address."""
 
 
 class Page:
@@ -47,6 +52,8 @@ def broken_links(site: Path) -> list[str]:
             if parts.scheme or parts.netloc:
                 if link in page.loads and parts.scheme != "data":
                     broken.append(f"{file.relative_to(site)}: loads {link}")
+                elif link in page.links and not ADDRESS.fullmatch(link):
+                    broken.append(f"{file.relative_to(site)}: {link}")
                 continue
             target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
             missing = not target.exists()

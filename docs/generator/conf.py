@@ -4,6 +4,7 @@ from steelyard.conformance.version import __version__
 
 project = "Steelyard"
 author = "The Steelyard authors"
+copyright = author  # noqa: A001 - as Sphinx calls it; the licence is in the repository
 version = release = __version__
 language = "en"
 extensions = ["myst_parser", "mathml"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from generator import libraries
 from generator.docstrings import fenced, plain, prose_of_module, to_markdown
-from generator.worked_numbers import worked_case
+from generator.worked_numbers import session
 
 from steelyard.conformance.contract import Requirement, Technique
 from steelyard.conformance.registry import TECHNIQUES
@@ -35,9 +35,16 @@ FIGURES = {
 
 
 def pages(
-    links: Mapping[str, str], figures: Mapping[str, str], caught: Mapping[str, Mapping[str, Sequence[str]]]
+    links: Mapping[str, str],
+    figures: Mapping[str, str],
+    captions: Mapping[str, str],
+    caught: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> dict[str, str]:
-    """File name -> Markdown. `figures`: name -> description of those drawn; `caught`: docs/mutants.json."""
+    """File name -> Markdown.
+
+    `figures`: those of docs/plots.py, name -> description; `captions`: of the picture of each technique; `caught`:
+    docs/mutants.json.
+    """
     known, verdicts, reports = libraries.known_failures(), libraries.verdicts(), libraries.pages()
     written = {}
     for id_, technique in TECHNIQUES.items():
@@ -45,16 +52,17 @@ def pages(
             _head(technique),
             "## What it is for\n\n" + prose_of_module(technique.oracle.__module__, links),
             "## Definition\n\n" + to_markdown(technique.oracle, links),
+            _code(technique),
+            _twin(technique),
             _numbers(technique),
-            _pictures(id_, figures),
+            _pictures(id_, figures, captions[id_]),
             _requirements(technique, caught.get(id_, {})),
             _rulings(technique),
             _dialects(technique),
             _mutants(technique, caught.get(id_, {})),
             _libraries(id_, [k for k in known if k.technique == id_], verdicts.get(id_, {}), reports.get(id_, [])),
-            _code(technique),
         ]
-        written[f"techniques/{id_}.md"] = "\n\n".join(part for part in parts if part) + "\n"
+        written[f"techniques/{id_}.md"] = "\n\n".join(parts) + "\n"
     for family, title in FAMILIES.items():
         members = [t for t in TECHNIQUES.values() if t.family == family]
         said = "\n".join(f"- [{plain(t.title)}]({t.id}.md): {plain(t.summary)}" for t in members)
@@ -78,22 +86,21 @@ def _head(technique: Technique) -> str:
 
 
 def _numbers(technique: Technique) -> str:
-    session = worked_case(technique)
-    if not session:
-        return ""
     return (
         "## Worked numbers\n\nAn input that the suite draws, and the reference's answer, computed when this page was"
-        f" built.\n\n{fenced('python', session)}"
+        f" built.\n\n{fenced('python', session(technique))}"
     )
 
 
-def _pictures(id_: str, figures: Mapping[str, str]) -> str:
-    shown = [
-        f"![{said.rstrip('.')}](../figures/{name}.svg)\n\n{said}"
-        for name, said in figures.items()
-        if id_ in FIGURES.get(name, ())
-    ]
-    return "## Pictures\n\n" + "\n\n".join(shown) if shown else ""
+def _pictures(id_: str, figures: Mapping[str, str], caption: str) -> str:
+    shown = {name: said for name, said in figures.items() if id_ in FIGURES.get(name, ())}
+    shown[f"techniques/{id_}"] = caption
+    return "## Pictures\n\n" + "\n\n".join(
+        f"![{said.rstrip('.').translate(_NO_MARKUP)}](../figures/{name}.svg)\n\n{said}" for name, said in shown.items()
+    )
+
+
+_NO_MARKUP = str.maketrans({"`": None, "[": "(", "]": ")"})
 
 
 def _requirements(technique: Technique, caught: Mapping[str, Sequence[str]]) -> str:
@@ -109,8 +116,8 @@ def _requirement(technique: Technique, requirement: Requirement, caught: Mapping
     said = [f"*Source:* {plain(requirement.source)}."]
     if alone:
         said.append(f"*Alone catches* {', '.join(f'`{m}`' for m in alone)}.")
-    if len(catches) > len(alone):
-        said.append(f"*Also catches* {len(catches) - len(alone)} mutants that others catch too.")
+    if shared := len(catches) - len(alone):
+        said.append(f"*Also catches* {shared} {'mutant' if shared == 1 else 'mutants'} that others catch too.")
     if requirement.no_mutant:
         said.append(f"*No mutant of its own:* {plain(requirement.no_mutant)}.")
     return (
@@ -121,16 +128,16 @@ def _requirement(technique: Technique, requirement: Requirement, caught: Mapping
 
 def _rulings(technique: Technique) -> str:
     if not technique.rulings:
-        return ""
-    said = "\n".join(f"- **{ruling.id}** {plain(ruling.text)}" for ruling in technique.rulings)
+        return "## Rulings\n\nNone: the definition and the requirements say all that was decided."
+    said = "\n".join(f"- **{ruling.id}**: {plain(ruling.text)}" for ruling in technique.rulings)
     return f"## Rulings\n\nWhere the paper is silent, or paper and practice differ, and why.\n\n{said}"
 
 
 def _dialects(technique: Technique) -> str:
     if not technique.dialects:
-        return ""
+        return "## Dialects\n\nNone: every candidate is held against the same definition."
     said = "\n".join(
-        f"- **{d.id}** {plain(d.summary)} (`{', '.join(f'{k}={v!r}' for k, v in d.options.items())}`"
+        f"- **{d.id}**: {plain(d.summary)} (`{', '.join(f'{k}={v!r}' for k, v in d.options.items())}`"
         f"{'; departs from the paper' if d.departs_from_paper else ''})"
         for d in technique.dialects
     )
@@ -156,7 +163,10 @@ def _libraries(
     reports: Sequence[tuple[str, str]],
 ) -> str:
     if not (known or verdicts or reports):
-        return ""
+        return (
+            "## Real libraries\n\nNone of the libraries of the [published matrix](../matrix.md) offers this as a"
+            " function of its own, so none is judged."
+        )
     contract = TECHNIQUES[id_]
     ids = {r.id for r in contract.requirements}
     lines = [f"- {plain(library)}: {plain(verdict)}" for library, verdict in verdicts.items()]
@@ -186,15 +196,16 @@ def _libraries(
 
 
 def _code(technique: Technique) -> str:
-    parts = ["## Reference code", f"`{technique.oracle.__module__}`; every helper of its own file with it."]
-    parts += [fenced("python", "\n\n\n".join(_with_helpers(technique.oracle)))]
-    twin = getattr(importlib.import_module("steelyard.impl"), technique.id, None)
-    if twin is not None:
-        parts += [
-            f"## The fast twin\n\n`{twin.__module__}`: batched PyTorch, judged by the requirements above.",
-            fenced("python", inspect.getsource(twin)),
-        ]
-    return "\n\n".join(parts)
+    return f"## Reference code\n\n`{technique.oracle.__module__}`; every helper of its own file with it.\n\n" + fenced(
+        "python", "\n\n\n".join(_with_helpers(technique.oracle))
+    )
+
+
+def _twin(technique: Technique) -> str:
+    twin = getattr(importlib.import_module("steelyard.impl"), technique.id)
+    return f"## The fast twin\n\n`{twin.__module__}`: batched PyTorch, judged by the requirements below.\n\n" + fenced(
+        "python", inspect.getsource(twin)
+    )
 
 
 def _with_helpers(function: Callable[..., Any]) -> list[str]:

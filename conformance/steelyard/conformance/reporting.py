@@ -17,7 +17,7 @@ from rich.text import Text
 
 from steelyard.conformance.automatic_mutants import AutomaticResult
 from steelyard.conformance.bundled import BundledAdapter
-from steelyard.conformance.contract import Technique
+from steelyard.conformance.contract import Dialect, Technique
 from steelyard.conformance.kill_matrix import MutantResult
 from steelyard.conformance.results import RequirementResult, Result, Status, TechniqueResult, Verdict
 
@@ -163,15 +163,23 @@ def techniques_table(techniques: Iterable[Technique]) -> Table:
 
 
 def specification_page(technique: Technique, *, source: bool) -> RenderableType:
-    """Definition, requirements, rulings, dialects and mutants of a technique; with `source` the reference's code."""
+    """What the site says of a technique, from the same docstrings and contract; with `source` the reference's code."""
+    module = inspect.getmodule(technique.oracle)
     parts: list[RenderableType] = [
         Text(technique.title, style="bold"),
         Text(technique.summary),
         Text(f"Source: {'; '.join(technique.sources)}", style="dim"),
-        Text(""),
+        Text("\nWhat it is for\n", style="bold"),
+        Text(inspect.getdoc(module) or "", style="default"),
+        Text("\nDefinition\n", style="bold"),
         Text(inspect.getdoc(technique.oracle) or "", style="default"),
         Text(""),
         _requirements_table(technique),
+    ]
+    parts += [
+        Text(f"No mutant is caught by {requirement.id} alone: {requirement.no_mutant}", style="dim")
+        for requirement in technique.requirements
+        if requirement.no_mutant
     ]
     parts += [
         Text(f"Not applicable: {kind.value}: {reason}", style="dim")
@@ -182,7 +190,7 @@ def specification_page(technique: Technique, *, source: bool) -> RenderableType:
         parts += [Padding(Text(f"{ruling.id}: {ruling.text}"), (0, 0, 0, 2)) for ruling in technique.rulings]
     if technique.dialects:
         parts += [Text("\nDialects", style="bold")]
-        parts += [Padding(Text(f"{dialect.id}: {dialect.summary}"), (0, 0, 0, 2)) for dialect in technique.dialects]
+        parts += [Padding(Text(_dialect(dialect)), (0, 0, 0, 2)) for dialect in technique.dialects]
     parts += [Text("\nMutants (known mistakes)", style="bold")]
     parts += [
         Padding(
@@ -196,6 +204,11 @@ def specification_page(technique: Technique, *, source: bool) -> RenderableType:
         parts += [Text(f"\n{technique.oracle.__module__}", style="bold")]
         parts += [Syntax(Path(file).read_text(encoding="utf-8"), "python", word_wrap=True)]
     return Group(*parts)
+
+
+def _dialect(dialect: Dialect) -> str:
+    options = ", ".join(f"{name}={value!r}" for name, value in dialect.options.items())
+    return f"{dialect.id}: {dialect.summary} ({options}{'; departs from the paper' * dialect.departs_from_paper})"
 
 
 def _requirements_table(technique: Technique) -> Table:
