@@ -15,6 +15,7 @@ from steelyard.impl.detection.assignment import max_iou_assignment
 from steelyard.impl.detection.boxes import box_tensor
 from steelyard.impl.detection.census import Census, count_labels
 from steelyard.impl.detection.census_details import foreground_by_object
+from steelyard.impl.device_numbers import device_numbers
 
 
 class AnchorCensus(NamedTuple):
@@ -57,11 +58,11 @@ def retinanet_anchor_census(  # noqa: PLR0913 - image, objects, and the rule, by
     box = box_tensor("gt_boxes", gt_boxes).to(torch.float64)
     one_of("universe", universe, ("all", "inside"))
     new_height, new_width = resized_image_size(height=height, width=width)
-    factors = box.new_tensor([new_width / width, new_height / height]).repeat(2)
+    factors = device_numbers([new_width / width, new_height / height], dtype=box.dtype, device=box.device).repeat(2)
     anchors, levels = retinanet_anchors(height=new_height, width=new_width, dtype=dtype, device=box.device)
     counted = None
     if universe == "inside":
-        counted = inside_image(anchors, torch.tensor([new_height, new_width], device=box.device))
+        counted = inside_image(anchors, device_numbers([new_height, new_width], dtype=torch.int64, device=box.device))
     assignment = max_iou_assignment(
         anchors,
         (box * factors).to(dtype),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from steelyard.impl.checks import count
 from steelyard.impl.detection.anchors import cell_anchors, grid_anchors
+from steelyard.impl.device_numbers import device_numbers
 
 RATIOS = (0.5, 1.0, 2.0)
 FASTER_RCNN_SIZES = (128.0, 256.0, 512.0)
@@ -83,7 +84,7 @@ def faster_rcnn_anchors(
 
 def _cell(sizes: Sequence[float], device: torch.device | str | None) -> Tensor:
     """In float64: an anchor is rounded once, when it is complete."""
-    numbers = torch.tensor([*sizes, *RATIOS], dtype=torch.float64, device=device)
+    numbers = device_numbers([*sizes, *RATIOS], dtype=torch.float64, device=device)
     return cell_anchors(numbers[: len(sizes)], numbers[len(sizes) :])
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from steelyard.impl.checks import compute_dtype, float_tensor, fraction
+from steelyard.impl.device_numbers import device_numbers
 
 
 def composite(
@@ -34,7 +35,8 @@ def composite(
     (height, width), (rows, columns) = foreground.shape[2:], background.shape[2:]
     places = _places(theta.to(dtype), rows, columns)
     # grid_sample counts from -1 to 1 over the object; for one without a pixel there is nothing to divide by
-    grid = 2.0 * places / places.new_tensor((max(width, 1), max(height, 1))) - 1.0
+    size = device_numbers((max(width, 1), max(height, 1)), dtype=dtype, device=places.device)
+    grid = 2.0 * places / size - 1.0
     layers = torch.cat((foreground.to(dtype), alpha.to(dtype)[:, None]), dim=1)
     read = grid_sample(layers, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     colour, opacity = read[:, :-1], read[:, -1:]

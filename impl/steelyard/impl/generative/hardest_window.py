@@ -73,7 +73,7 @@ def hardest_dropout_window(
 def hardest_window_of_linear_score(
     features: Tensor, weights: Tensor, labels: Tensor, *, window: int = 2, stride: int = 2
 ) -> Tensor:
-    """The whole search where the score of a class is linear: one product with the masks in place of J scores.
+    """The whole search where the score of a class is linear: sums over windows in place of J scores.
 
     Shapes: `features` float (P, C, D, D), `weights` float (K, C, D, D), `labels` int (P,) -> bool (P, D, D).
     Specification: `steelyard.reference.hardest_window_of_linear_score`.
@@ -83,14 +83,17 @@ def hardest_window_of_linear_score(
     if weights.ndim != 4 or weights.shape[1:] != features.shape[1:] or len(weights) == 0:
         raise ValueError(f"weights: expected shape (K, C, D, D), C and D of features, got {tuple(weights.shape)}")
     discrete_tensor("labels", labels, shape=features.shape[:1], of="one of each of features")
+    starts = dropout_window_starts(features.shape[-1], window=window, stride=stride)
     masks = dropout_window_masks(features.shape[-1], window=window, stride=stride, device=features.device)
 
     foreground = (labels >= 0) & (labels < len(weights))
     dtype = compute_dtype(features)
     own = weights.to(dtype)[labels.long().where(foreground, 0)]
     share = (own * features.to(dtype)).sum(dim=1)
-    lost = share.flatten(1) @ masks.flatten(1).to(dtype).T
-    return _blocked(masks, lost.argmax(dim=1), foreground)
+    # not a product with the masks: autocast would round it
+    rows = torch.stack([share[:, start : start + window].sum(dim=1) for start in starts], dim=1)
+    lost = torch.stack([rows[:, :, start : start + window].sum(dim=2) for start in starts], dim=2)
+    return _blocked(masks, lost.flatten(1).argmax(dim=1), foreground)
 
 
 def _blocked(masks: Tensor, hardest: Tensor, foreground: Tensor) -> Tensor:

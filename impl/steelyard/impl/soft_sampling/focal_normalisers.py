@@ -87,5 +87,5 @@ def moving_average_foreground(
     if not 0.0 <= momentum <= 1.0:
         raise ValueError(f"momentum: expected a number in [0, 1], got {momentum}")
     counts = summed(foreground.sum(), group)
-    state = torch.as_tensor(previous, dtype=torch.float64, device=foreground.device)
+    state = previous.to(foreground.device, torch.float64) if isinstance(previous, Tensor) else previous
     return momentum * state + (1.0 - momentum) * counts.clamp(min=1).to(torch.float64)

@@ -202,7 +202,9 @@ def region_index(g: Tensor, bins: int) -> Tensor:
 def region_counts(g: Tensor, valid: Tensor, bins: int) -> Tensor:
     """int64 number of valid norms, NaN left out, in each region: integers, so that the order of adding is nothing."""
     index = torch.where(valid & (g == g), region_index(g, bins), bins)  # noqa: PLR0124 - is a number
-    index = nn.functional.pad(index.reshape(-1), (0, -index.numel() % LANES), value=bins).view(-1, LANES).long()
+    # with a row more than they fill: a single one would be compiled for itself
+    filled = LANES + -index.numel() % LANES
+    index = nn.functional.pad(index.reshape(-1), (0, filled), value=bins).view(-1, LANES).long()
     one = torch.ones((), dtype=torch.int64, device=g.device).expand(index.shape)
     side_by_side = torch.zeros((bins + 1, LANES), dtype=torch.int64, device=g.device).scatter_add(0, index, one)
     return side_by_side.sum(dim=1)[:bins]

@@ -29,7 +29,8 @@ def softmax_prior_probability_bias(
         raise ValueError(f"num_classes: expected an int >= 1, got {num_classes}")
     _check_prior(prior)
     background = math.log(num_classes) - prior_probability_bias(prior)
-    return torch.tensor([0.0] * num_classes + [background], dtype=dtype, device=device)
+    is_background = torch.arange(num_classes + 1, device=device) == num_classes
+    return torch.zeros(num_classes + 1, dtype=dtype, device=device).masked_fill(is_background, background)
 
 
 def _check_prior(prior: float) -> None:
