@@ -1,24 +1,39 @@
-"""Every soft-sampling loss and weight: no operator looks at a value, their number depends on no size; memory."""
+"""No operator makes the host wait for a device, and their number depends on no size; memory of the losses.
+
+Operators are watched as they are dispatched, forward and backward: also those inside of operators of our own.
+"""
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from example_inputs import DEVICES, EXAMPLES, LARGER, SMALL, function_of, results_and_gradients
+from watching import (
+    BETWEEN_DEVICES,
+    BY_A_MASK,
+    BY_VALUES,
+    FROM_THE_HOST,
+    TO_THE_HOST,
+    Operators,
+)
 
 import steelyard.impl as room
 
-LOOKS_AT_VALUES = {"_local_scalar_dense", "item", "masked_select", "nonzero", "unique", "_unique2", "unique_dim"}
-
-
-class Operators(TorchDispatchMode):
-    """Every operator that is dispatched, one after another."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.names.append(function.overloadpacket.__name__)
-        return function(*args, **(kwargs or {}))
+MASK = torch.tensor([True, False, True])
+WAITING = {
+    "a sum by item": (lambda x: x * x.sum().item(), TO_THE_HOST),
+    "a condition": (lambda x: x if (x > 0).all() else -x, TO_THE_HOST),
+    "a float": (lambda x: x * float(x.detach().sum()), TO_THE_HOST),
+    "a comparison of tensors": (lambda x: x * torch.equal(x, x), TO_THE_HOST),
+    "an index by a mask": (lambda x: x[MASK], BY_A_MASK),
+    "an assignment by a mask": (lambda x: x.clone().index_put((MASK,), x.new_zeros(2)), BY_A_MASK),
+    "nonzero": (lambda x: x[x.nonzero()], BY_VALUES),
+    "where with one argument": (lambda x: x[torch.where(x > 0)], BY_VALUES),
+    "masked_select": (lambda x: x.masked_select(MASK), BY_VALUES),
+    "unique": (lambda x: x * len(x.unique()), BY_VALUES),
+    "bincount": (lambda x: x * torch.bincount(MASK.long())[0], BY_VALUES),
+    "repeat_interleave": (lambda x: x.repeat_interleave(MASK.long()), BY_VALUES),
+    "numbers of the host": (lambda x: x * torch.tensor([1.0, 2.0, 3.0]), FROM_THE_HOST),
+    "a number of the host": (lambda x: x * x.new_tensor(2.0), FROM_THE_HOST),
+}
 
 
 def _inputs(images, anchors, classes):
@@ -95,6 +110,73 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.parametrize("device", [*DEVICES, "meta"])
+@pytest.mark.parametrize("entry", EXAMPLES)
+def test_nothing_waits(entry, device):
+    """Forward or backward, on any device; there is no loop over candidates, and no shape depends on values."""
+    function, example = function_of(entry, device), EXAMPLES[entry]
+    called = []
+    for n in [SMALL] if example.fixed else [SMALL, LARGER]:
+        arguments = example.arguments(n, device=device)
+        with Operators() as operators:
+            results_and_gradients(function, entry, arguments)
+        assert operators.waiting == []
+        called.append(operators.names)
+
+    assert called[0]
+    assert all(names == called[0] for names in called)
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_what_waits_is_noticed(name):
+    """Each would run on the CPU: in a forward pass, and in a backward pass."""
+    waits, reason = WAITING[name]
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x.clone()
+    y.register_hook(lambda gradient: gradient + 0 * waits(gradient).sum())
+
+    with Operators() as forward:
+        waits(x)
+    with Operators() as backward:
+        y.sum().backward()
+
+    assert reason in {found for _, found in forward.waiting}
+    assert reason in {found for _, found in backward.waiting}
+
+
+@pytest.mark.parametrize("waits", [torch.Tensor.tolist, torch.Tensor.numpy])
+def test_what_no_operator_shows_is_an_error_on_the_meta_device(waits):
+    x = torch.ones(3, device="meta")
+
+    with pytest.raises((NotImplementedError, TypeError), match="meta"):
+        waits(x)
+
+
+def test_a_copy_between_devices_is_noticed():
+    x = torch.ones(3)
+
+    with Operators() as operators:
+        x.to("meta")
+
+    assert BETWEEN_DEVICES in {found for _, found in operators.waiting}
+
+
+def test_an_operator_of_our_own_is_looked_into():
+    """It counts as one, and what waits in it is found."""
+
+    @torch.library.custom_op("steelyard_test::waits", mutates_args=())
+    def waits(x: torch.Tensor) -> torch.Tensor:
+        return x * x.sum().item()
+
+    x = torch.ones(3)
+
+    with Operators() as operators:
+        waits(x)
+
+    assert operators.names == ["waits"]
+    assert [found for _, found in operators.waiting] == [TO_THE_HOST]
+
+
 def _dispatched(name, *, bins, images, anchors, classes):
     inputs = _inputs(images, anchors, classes)
     with Operators() as operators:
@@ -106,12 +188,11 @@ def _dispatched(name, *, bins, images, anchors, classes):
 
 
 @pytest.mark.parametrize("name", [*CALLS, *WEIGHTS])
-def test_no_operator_looks_at_a_value(name):
-    """So the host waits for no device, forward or backward; and there is no loop over bins, images or classes."""
+def test_the_number_of_operators_depends_on_no_size(name):
+    """There is no loop over bins, images or classes."""
     small = _dispatched(name, bins=2, images=2, anchors=5, classes=2)
     large = _dispatched(name, bins=50, images=7, anchors=11, classes=9)
 
-    assert not LOOKS_AT_VALUES & {*small, *large}
     assert len(small) > 1
     assert small == large
 

@@ -1,0 +1,52 @@
+"""Operators of our own keep to what PyTorch demands of an operator."""
+
+import importlib
+import pkgutil
+
+import pytest
+import torch
+from example_inputs import DEVICES, Draw
+from torch import Tensor
+from torch._library.custom_ops import OPDEFS
+
+import steelyard.impl as room
+
+
+def _suppress(draw, n):
+    return draw.boxes(2, n), draw.integers(0, 3, 2, n), draw.boolean(2, n), 0.5
+
+
+def _leaders(draw, n):
+    return draw.boxes(2, n), draw.boolean(2, n), 0.5
+
+
+OPERATORS = {"steelyard::suppress": _suppress, "steelyard::leaders": _leaders}
+"""Arguments of each, for `n` boxes."""
+
+
+def test_every_operator_of_the_package_is_checked():
+    """All modules are imported, however an operator is defined; PyTorch knows them by their namespace."""
+    for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+        importlib.import_module(module.name)
+
+    assert {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("steelyard::")} == set(OPERATORS)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("n", [0, 1, 300])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operator_is_a_good_citizen(name, n, device):
+    """Schema, fake implementation, and behaviour when compiled with dynamic shapes; 300 boxes are two blocks."""
+    arguments = [value.to(device) if isinstance(value, Tensor) else value for value in OPERATORS[name](Draw(0), n)]
+
+    assert set(torch.library.opcheck(OPDEFS[name], arguments).values()) == {"SUCCESS"}
+
+
+def test_a_wrong_fake_implementation_is_noticed():
+    with torch.library._scoped_library("steelyard_test", "FRAGMENT") as library:
+        library.define("twice(Tensor x) -> Tensor")
+        library.impl("twice", lambda x: torch.cat([x, x]), "CompositeExplicitAutograd")
+        torch.library.register_fake("steelyard_test::twice", torch.empty_like, lib=library)
+
+        with pytest.raises(torch.testing._internal.optests.OpCheckError, match="test_faketensor"):
+            torch.library.opcheck(torch.ops.steelyard_test.twice.default, (torch.ones(3),))
