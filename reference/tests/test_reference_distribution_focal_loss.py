@@ -56,6 +56,15 @@ def _distribution_focal_loss(z, y):
     return -mp.fsum(w * mp.log(share) for w, share in pairs if w)
 
 
+def test_lowest_loss_of_a_target():
+    """The entropy of the two weights, as printed for 2.3; the shares that reach it, but for e^-60, are the weights."""
+    entropy = -mp.fsum(mp.mpf(w) * mp.log(mp.mpf(w)) for w in ("0.7", "0.3"))
+
+    assert abs(entropy - mp.mpf("0.610864302054893463")) < mp.mpf(10) ** -17
+    z = [-60.0, -60.0, np.log(0.7), np.log(0.3), -60.0]
+    np.testing.assert_allclose(distribution_focal_loss(z, 2.3), float(entropy), rtol=1e-14)
+
+
 @pytest.mark.parametrize(("y", "loss"), WORKED)
 def test_worked_numbers(y, loss):
     """The dossier's numbers, the printed equation in 50 digits and the oracle agree."""

@@ -70,6 +70,19 @@ def _floats(values):
     return [float(value) for value in values]
 
 
+def test_worked_gradient_norms():
+    """The printed ones, in 50 digits and from the oracle."""
+    digits = [
+        "0.017986209962091558", "0.0474258731775667809", "0.119202922022117556", "0.622459331201854565",
+        "0.18242552380635634", "0.952574126822433219",
+    ]  # fmt: skip
+
+    exact = [abs(_sigmoid(mp.mpf(x)) - y) for x, y in zip(LOGITS, TARGETS, strict=True)]
+
+    assert max(abs(g - mp.mpf(d)) for g, d in zip(exact, digits, strict=True)) < mp.mpf(10) ** -17
+    np.testing.assert_allclose(cross_entropy_gradient_norm(LOGITS, TARGETS), _floats(exact), **EXACT)
+
+
 @pytest.mark.parametrize(
     ("bins", "norm", "digits"),
     [

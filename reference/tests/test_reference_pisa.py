@@ -67,12 +67,17 @@ def test_worked_ranks():
     [
         (2, 0, "class", [1.23950693673153282, 0.137722992970170313, 3.44307482425425782, 2.20356788752272501]),
         (2, 0, "max", [0.984909586386257742, 0.109434398487361971, 2.73585996218404928, 1.75095037579779154]),
-        (1, 0.2, "max", [1.06347097143395404, 0.563014043700328609, 1.56392789916757947, 1.31369943530076675]),
+        (
+            1,
+            0.2,
+            "max",
+            [1.06347097143395404, 0.563014043700328609, 1.56392789916757947, 1.31369943530076675, 0.813242507567141324],
+        ),
         (1, 0.2, "class", [None, None, 1.70133790682663871, None]),
     ],
 )
 def test_worked_weights(gamma, beta, denominator, digits):
-    """Both denominators, with and without a floor; the first four as printed."""
+    """Both denominators, with and without a floor; the first ones as printed."""
     weights = isr_p_weights(
         IOU, _losses(), LABELS, GT_INDEX, num_classes=2, gamma=gamma, beta=beta, denominator=denominator
     )

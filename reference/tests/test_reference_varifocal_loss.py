@@ -52,6 +52,18 @@ def test_worked_numbers(x, q, loss, derivative):
     np.testing.assert_allclose(varifocal_loss_grad([x], [q]), [float(derivative)], rtol=1e-14)
 
 
+@pytest.mark.parametrize(("q", "floor"), [("0.8", "0.400321938830550304"), ("0.3", "0.183259290616468039")])
+def test_lowest_loss_of_a_quality(q, floor):
+    """Where the score is the quality: q times the entropy of q, as printed."""
+    with mp.workdps(50):
+        share = mp.mpf(q)
+        entropy = -share * mp.log(share) - (1 - share) * mp.log(1 - share)
+
+        assert abs(share * entropy - mp.mpf(floor)) < mp.mpf(10) ** -17
+        logit = float(mp.log(share / (1 - share)))
+    np.testing.assert_allclose(varifocal_loss([logit], [float(q)]), [float(floor)], rtol=1e-14)
+
+
 @pytest.mark.parametrize("q", [0.0, 1e-6, 0.3, 0.875, 1.0])
 @pytest.mark.parametrize(
     "options",
