@@ -18,7 +18,8 @@ import torch
 from steelyard import impl, reference
 
 B, N, C = 8, 24, 5
-LIMIT = 120  # seconds; the ranks have a shorter one
+LIMIT = 430  # seconds; the ranks have a shorter one
+TIMEOUT = 10.0  # seconds, of a group that loses a rank
 SPLITS = {
     "alone": [8],
     "two, even": [4, 4],
@@ -392,12 +393,11 @@ def test_a_group_of_others_and_too_many_samples_are_refused(found):
 
 @pytest.mark.parametrize("fate", ["killed", "away"])
 def test_a_lost_rank_is_an_error_in_time(found, fate):
-    """At once where its connection is gone, else after the group's timeout of 3 seconds; forward and backward."""
+    """At once where its connection is gone, else after the group's timeout; forward and backward."""
     lost = {name: seen for name, seen in found["lost"].items() if name.endswith(fate)}
 
     assert len(lost) == {"killed": 3, "away": 2}[fate]
     for name, (error, seconds) in lost.items():
         assert error is not None, f"{name}: no error"
-        assert seconds < 3.0 + 10.0, name  # a loaded machine schedules late
-        if fate == "away":
-            assert seconds >= 2.5, name
+        assert seconds < TIMEOUT + 60.0, name  # a loaded machine schedules late
+        assert fate == "killed" or seconds > 0.9 * TIMEOUT, name
