@@ -47,7 +47,7 @@ def sections_of(path):
 
 NAMES = (
     "class-imbalance", "which-technique", "verify-your-implementation", "judge", "bootstrapping", "protocol", "result",
-    "data-set-balance", "generative", "distributed",
+    "data-set-balance", "generative", "distributed", "gpu",
 )  # fmt: skip
 GUIDES = {
     f"{name}: {heading}": (sections_of(DOCS / f"{name}.md"), number)
