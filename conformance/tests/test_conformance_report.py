@@ -196,6 +196,25 @@ def test_a_link_opens_its_failure(page, browser):
     assert browser.find_element("id", "detail-title").text == "bad 2.0: Sigmoid focal loss"
 
 
+def test_heads_and_names_stay_in_sight(page, browser):
+    """On a screen smaller than the table, scrolled to its end: candidates above, techniques at the left."""
+    size = {"width": 250, "height": 150, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+
+    moved, head, name = browser.execute_script(
+        """
+        const box = document.querySelector(".scroll"), from = box.getBoundingClientRect();
+        box.scrollTo(1e4, 1e4);
+        const place = (selector) => [...box.querySelectorAll(selector)].at(-1).getBoundingClientRect();
+        return [[box.scrollLeft, box.scrollTop], place("thead th").top - from.top, place("tbody th").left - from.left];
+        """
+    )
+
+    assert min(moved) > 0
+    assert (head, name) == (0, 0)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_words_can_be_read_in_light_and_dark(page, browser, scheme, width):

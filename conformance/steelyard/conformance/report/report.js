@@ -94,9 +94,12 @@
     byId("shown").textContent = `${shown.length} of ${rows.length} techniques`;
   };
 
+  // A name may be broken after each of its words.
+  const words = (id) => id.split(/(?<=_)/).flatMap((word) => [element("wbr"), word]).slice(1);
+
   const name = (technique) => data.docs
-    ? element("a", { href: `${data.docs}/techniques/${technique.id}.html` }, technique.id)
-    : element("span", {}, technique.id);
+    ? element("a", { href: `${data.docs}/techniques/${technique.id}.html` }, ...words(technique.id))
+    : element("span", {}, ...words(technique.id));
 
   const copyable = (text) => {
     const button = element("button", { type: "button", class: "copy" }, "Copy");
