@@ -45,11 +45,15 @@ class Judged:
 
 
 class Libraries:
-    """Real libraries by name; their heavy parts are replaced in their processes, see the shims' own words."""
+    """Real libraries by name; their heavy parts are replaced in their processes, see the shims' own words.
+
+    What was explained is kept, for several tests look at it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: dict[str, IsolatedCandidate] = {}
+        self._explained: dict[tuple[str, str, str, str], RequirementResult] = {}
         self._open = ExitStack()
 
     def load(self, name: str) -> IsolatedCandidate:
@@ -92,10 +96,16 @@ class Libraries:
     def _explain(
         self, name: str, technique: str, requirements: Collection[str], profile: str
     ) -> dict[str, RequirementResult]:
-        plan = Plan(
-            techniques=(technique,), profile=profile, requirements=frozenset(requirements), cases=self._folder / name
-        )
-        return {requirement.id: requirement for requirement in self._run(name, plan).requirements}
+        def key(id_: str) -> tuple[str, str, str, str]:
+            return name, technique, profile, id_
+
+        missing = {id_ for id_ in requirements if key(id_) not in self._explained}
+        if missing:
+            plan = Plan(
+                techniques=(technique,), profile=profile, requirements=frozenset(missing), cases=self._folder / name
+            )
+            self._explained |= {key(found.id): found for found in self._run(name, plan).requirements}
+        return {id_: self._explained[key(id_)] for id_ in requirements}
 
     def _run(self, name: str, plan: Plan) -> TechniqueResult:
         (result,) = run(self.load(name), Target(name), plan, Listener()).techniques

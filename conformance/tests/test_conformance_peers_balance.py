@@ -44,11 +44,15 @@ def test_losses_of_balanced_loss(libraries):
 
 
 def test_alpha_of_cbloss_is_on_both_classes(libraries):
-    """Its focal loss has one weight for positives and negatives."""
-    judged = libraries.judge("cbloss", "sigmoid_focal_loss", {"FL-4"})
+    """Its focal loss has one weight for positives and negatives; where 1 - p rounds to 0 its gradient is NaN too.
+
+    Value by value the two mistakes are within rounding of each other: which one is nearer differs between machines.
+    """
+    judged = libraries.judge("cbloss", "sigmoid_focal_loss", {"FL-4", "FL-7"})
 
     assert {"FL-1", "FL-2", "FL-4", "FL-10"} <= judged.wrong
-    assert judged["FL-4"].diagnosis == "focal/alpha-on-both-rounded"
+    assert judged["FL-4"].diagnosis in ("focal/alpha-on-both", "focal/alpha-on-both-rounded")
+    assert judged["FL-7"].diagnosis == "focal/alpha-on-both-rounded"
     assert judged["FL-3"].status in ("pass", "warn"), "without alpha it is right"
 
 

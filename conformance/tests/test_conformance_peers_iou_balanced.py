@@ -14,6 +14,9 @@ def test_two_mistakes_of_the_negatives(libraries):
     judged = libraries.judge("mmdet", "iou_balanced_negatives", {"IBN-6", "IBN-7"})
 
     assert judged.wrong == {"IBN-6", "IBN-7"}
+    assert judged.result.dialect == "authors_code", "the bins span positives too"
+    assert judged["IBN-6"].diagnosis == "iou-balanced/largest-left-out"
+    assert judged["IBN-7"].diagnosis == "iou-balanced/floor-moved"
     assert "of the largest IoU, alone in the last bin" in judged["IBN-6"].message
     assert judged.counterexample("IBN-6").case.arguments["max_iou"].tolist() == [[0.0625, 0.0625, 0.25, 0.4375]]
     assert "of IoU 0, alone in the first bin" in judged["IBN-7"].message

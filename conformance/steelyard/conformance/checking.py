@@ -54,9 +54,9 @@ class Deviation(Exception):  # noqa: N818 - the word for what a candidate does
 
 
 class DistributionDeviation(Deviation):
-    """The candidate's random choices have another distribution."""
+    """The candidate's random choices have another distribution; its frequencies are counted when they are asked for."""
 
-    def __init__(self, message: str, case: Case, frequencies: Frequencies | None = None) -> None:
+    def __init__(self, message: str, case: Case, frequencies: Callable[[], Frequencies | None]) -> None:
         super().__init__(message, case)
         self.frequencies = frequencies
 
@@ -203,7 +203,7 @@ class Bench:
             raise DistributionDeviation(
                 f"distribution: p-value {suspicion.p_value:.1g}, confirmed: {suspicion.sentence}",
                 case,
-                suspicion.frequencies,
+                lambda: suspicion.frequencies,
             )
 
 

@@ -3,7 +3,9 @@
 An explanation must hold on all inputs at hand: those that failed, and fresh ones. Where the oracle itself is
 right, the explanation must be right too. So an explanation is a function that the candidate equals, not a guess.
 
-Of several outputs that are right or wrong each for itself, those that are wrong may be explained alone.
+Of several outputs that are right or wrong each for itself, those that are wrong may be explained alone. Where nothing
+fits all inputs, what fits those that failed and ordinary ones is named as a part of the explanation: beside it there
+may be another deviation, as an order of equal losses that nobody promises.
 
 A failure without numbers (an error where an answer belongs or the reverse, an input written to) cannot be equalled;
 there the mutants are named that fail in the same way on the same inputs, if they are few. Of a distribution those are
@@ -58,13 +60,16 @@ def diagnose(
     elsewhere: Sequence[Case] = (),
     *,
     gradient: bool,
+    partly: bool = False,
 ) -> Diagnosis:
     """Try every mutant and dialect on the failing and the fresh cases; name the nearest that fits all of them.
 
-    If some are equally near, cases of other requirements decide.
+    If some are equally near, cases of another requirement decide; `partly` lets these stand in for the fresh ones where
+    nothing fits those.
     """
     wanted = tuple(technique.gradients)[:1] if gradient else ()
-    answers = _answers(technique, candidate, (*failing, *fresh), wanted)
+    failed = _answers(technique, candidate, failing, wanted)
+    answers = [*failed, *_answers(technique, candidate, fresh, wanted)]
     if not answers:
         return Diagnosis(None, NONE_FITS)
     others = _answers(technique, candidate, elsewhere)
@@ -74,6 +79,10 @@ def diagnose(
     if best is None and len(wrong) < len(technique.outputs) + len(wanted):
         best = _nearest(technique, dialect, answers, others, wanted, wrong)
         where = f"{' and '.join(wrong)} alone: "
+    if best is None and partly and failed and others and not wanted:
+        answers = [*failed, *others]
+        best = _nearest(technique, dialect, answers, others, wanted, None)
+        where = "in part, for it does not fit all inputs: "
     if best is None:
         return Diagnosis(None, NONE_FITS)
     distance, explanation = best
@@ -161,6 +170,9 @@ def diagnose_alike(
     if len(alike) > 1:
         cases = [case for _, case in trials]
         alike = [mutant for mutant in alike if _equals(technique, candidate, dialect, mutant, cases)] or alike
+        spoilt = trials[0][1]
+        if not _answers(technique, oracle_functions(technique, dialect), [spoilt]):
+            alike = [mutant for mutant in alike if _answers_alike(technique, candidate, dialect, mutant, spoilt)]
     return _named_alike(alike, f"the same outcome on {len(trials)} inputs")
 
 
@@ -216,6 +228,26 @@ def _equals(
     return any(one is not None and one[1] for one in found)
 
 
+def _answers_alike(
+    technique: Technique, candidate: Candidate, dialect: Dialect | None, mutant: Mutant, case: Case
+) -> bool:
+    """Whether a mutant gives the candidate's answer to an input for which the oracle has none.
+
+    Without an oracle there is no bound: a thousand roundings are allowed, which tells formulas apart.
+    """
+    answers = _answers(technique, candidate, [case])
+    explained = _answers(technique, mutant_functions(technique, mutant.id), [_spoken(case, dialect)])
+    if not answers or not explained:
+        return not answers and not explained
+    ((_, own),), ((_, other),) = answers, explained
+    precision = computing_precision(coarser(case.dtype, float_format(own.dtypes[0], case)))
+    return all(
+        one.shape == wanted.shape
+        and np.allclose(one, wanted, rtol=1000 * precision.unit_roundoff, atol=0.0, equal_nan=True)
+        for one, wanted in zip(own.outputs, other.outputs, strict=True)
+    )
+
+
 def _frequencies(
     technique: Technique, candidate: Candidate, dialect: Dialect | None, requirement: Requirement, case: Case
 ) -> Frequencies | None:
@@ -223,7 +255,7 @@ def _frequencies(
     try:
         requirement.check(Bench(technique, candidate, dialect), case)
     except DistributionDeviation as deviation:
-        return deviation.frequencies
+        return deviation.frequencies()
     except (Deviation, CandidateError, NotOfferedError):
         return None
     return None

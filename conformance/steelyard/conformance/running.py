@@ -378,10 +378,11 @@ class _Technique:
         large = sum(array.size for array in case.arguments.values()) > _LARGE
         failing = [case, *search.failing[: 0 if large else _FAILING_KEPT]]
         fresh = self._fresh_cases(requirement, _FRESH_LARGE if large else _FRESH)
-        elsewhere = self._fresh_cases(self._ordinary(requirement), _FRESH_ALIKE, case.dtype)
+        ordinary = self._ordinary(requirement)
+        elsewhere = self._fresh_cases(ordinary, _FRESH_ALIKE, case.dtype)
         return diagnose(
             self._contract, self._candidate, self._dialect, failing, fresh, elsewhere,
-            gradient=requirement.needs_gradient,
+            gradient=requirement.needs_gradient, partly=ordinary is not requirement,
         )  # fmt: skip
 
     def _diagnose_alike(self, requirement: Requirement, case: Case) -> Diagnosis:

@@ -63,6 +63,7 @@ from steelyard.impl.foreground_balance.ofb_sampling import foreground_balanced_s
 from steelyard.impl.foreground_balance.repeat_factor_sampling import image_repeat_factors as image_repeat_factors
 from steelyard.impl.foreground_balance.repeat_factor_sampling import repeat_counts as repeat_counts
 from steelyard.impl.foreground_balance.repeat_factor_sampling import repeated_images as repeated_images
+from steelyard.impl.foreground_balance.seesaw_loss import seesaw_loss as seesaw_loss
 from steelyard.impl.generative.adversarial_dropout import adversarial_dropout_mask as adversarial_dropout_mask
 from steelyard.impl.generative.adversarial_dropout import dropout_is_rewarded as dropout_is_rewarded
 from steelyard.impl.generative.adversarial_dropout import dropout_mask_loss as dropout_mask_loss

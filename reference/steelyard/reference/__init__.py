@@ -84,6 +84,8 @@ from steelyard.reference.foreground_balance.ofb_sampling import (
 from steelyard.reference.foreground_balance.repeat_factor_sampling import image_repeat_factors as image_repeat_factors
 from steelyard.reference.foreground_balance.repeat_factor_sampling import repeat_counts as repeat_counts
 from steelyard.reference.foreground_balance.repeat_factor_sampling import repeated_images as repeated_images
+from steelyard.reference.foreground_balance.seesaw_loss import seesaw_loss as seesaw_loss
+from steelyard.reference.foreground_balance.seesaw_loss import seesaw_loss_grad as seesaw_loss_grad
 from steelyard.reference.generative.adversarial_dropout import adversarial_dropout_mask as adversarial_dropout_mask
 from steelyard.reference.generative.adversarial_dropout import (
     adversarial_dropout_probabilities as adversarial_dropout_probabilities,

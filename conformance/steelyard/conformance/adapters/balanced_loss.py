@@ -1,4 +1,4 @@
-"""balanced-loss's focal loss (`balanced_loss.losses.focal_loss`) and class-balanced loss (`balanced_loss.Loss`)."""
+"""balanced-loss's focal loss with what divides it (`balanced_loss.losses.focal_loss`) and class-balanced loss."""
 
 import math
 from importlib.metadata import version
@@ -11,6 +11,11 @@ ARRAYS = "torch"
 NAME = "balanced-loss"
 VERSION = version("balanced-loss")
 KNOWN = [
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-22",
+        "reason": "soft targets are taken: its focal factor is exp(-gamma y x - gamma log(1 + e^-x))",
+    },
     {
         "technique": "sigmoid_focal_loss",
         "requirement": "FL-5",
@@ -31,6 +36,14 @@ KNOWN = [
         "requirement": "FL-9",
         "reason": "the focal factor overflows in float16 from logits of -11 on",
     },
+    *(
+        {
+            "technique": "normalise_focal_loss",
+            "requirement": id_,
+            "reason": "divides by the number of positives: infinite without any, NaN if there are no losses either",
+        }
+        for id_ in ("NORM-3", "NORM-4", "NORM-9")
+    ),
     {"technique": "class_balanced_weights", "requirement": "CBW-2", "reason": "NaN at beta = 1: 0 / 0"},
     {"technique": "class_balanced_loss", "requirement": "CBL-8", "reason": "NaN at beta = 1: 0 / 0"},
     {
@@ -68,6 +81,15 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, 
     )
     (by_weight,) = torch.autograd.grad(total * (y.sum() + 1), weights, create_graph=True)
     return balance * torch.reshape(by_weight, logits.shape)
+
+
+def normalise_focal_loss(losses: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
+    """It divides by the sum of the targets. At logits and gamma of 0 its losses are log 2, times weights linearly."""
+    targets = (labels[..., None] == torch.arange(num_classes, device=labels.device)).to(losses.dtype)
+    of_anchor = losses.reshape(*labels.shape, math.prod(losses.shape[labels.ndim :])).sum(dim=-1, keepdim=True)
+    weights = of_anchor / (num_classes * math.log(2.0))
+    total: Tensor = focal_loss(torch.zeros_like(targets), targets, weights, 0.0)
+    return total
 
 
 def class_balanced_weights(counts: Tensor, *, beta: float) -> Tensor:

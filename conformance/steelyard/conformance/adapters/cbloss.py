@@ -11,6 +11,11 @@ DTYPES = ("float32", "float16", "bfloat16")  # its weights are float32 whatever 
 NAME = "cbloss"
 VERSION = version("cbloss")
 KNOWN = [
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-22",
+        "reason": "soft targets are taken: p_t is interpolated, alpha is not",
+    },
     {"technique": "sigmoid_focal_loss", "requirement": "FL-1", "reason": "alpha on positives and negatives alike"},
     {"technique": "sigmoid_focal_loss", "requirement": "FL-2", "reason": "alpha on positives and negatives alike"},
     {"technique": "sigmoid_focal_loss", "requirement": "FL-4", "reason": "alpha on positives and negatives alike"},

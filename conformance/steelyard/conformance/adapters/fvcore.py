@@ -16,6 +16,11 @@ VERSION = version("fvcore")
 KNOWN = [
     {
         "technique": "sigmoid_focal_loss",
+        "requirement": "FL-22",
+        "reason": "soft targets are taken: p_t and alpha_t are interpolated",
+    },
+    {
+        "technique": "sigmoid_focal_loss",
         "requirement": "FL-7",
         "reason": "NaN gradient for gamma in (0, 1) once 1 - p_t rounds to 0",
     },

@@ -13,6 +13,11 @@ ARRAYS = "torch"
 NAME = "kornia"
 VERSION = kornia.__version__
 KNOWN = [
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-22",
+        "reason": "soft targets are taken: the losses of both targets are interpolated",
+    },
     *(
         {
             "technique": "softmax_focal_loss",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steelyard.conformance.adapters import _mmdet_balanced_sampling as balanced_sampling
 from steelyard.conformance.adapters import _mmdet_detection as detection
+from steelyard.conformance.adapters import _mmdet_foreground_balance as foreground_balance
 from steelyard.conformance.adapters import _mmdet_sampling as sampling
 from steelyard.conformance.adapters import _mmdet_soft_sampling as soft_sampling
 
@@ -18,8 +19,14 @@ NAME = "mmdet"
 VERSION = mmdet.__version__
 DIALECTS = {**balanced_sampling.DIALECTS, **soft_sampling.DIALECTS}
 KNOWN = [
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-22",
+        "reason": "soft targets are taken: p_t and alpha_t are interpolated",
+    },
     *balanced_sampling.KNOWN,
     *detection.KNOWN,
+    *foreground_balance.KNOWN,
     *sampling.KNOWN,
     *soft_sampling.KNOWN,
     {
@@ -97,6 +104,7 @@ ghm_classification_loss_with_labels = soft_sampling.ghm_classification_loss_with
 ghm_regression_loss = soft_sampling.ghm_regression_loss
 isr_p_weights = soft_sampling.isr_p_weights
 normalise_focal_loss = soft_sampling.normalise_focal_loss
+seesaw_loss = foreground_balance.seesaw_loss
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, gamma: float) -> Tensor:

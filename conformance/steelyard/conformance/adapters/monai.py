@@ -14,14 +14,24 @@ DTYPES = ("float32", "float16", "bfloat16")  # it computes in float32 whatever c
 NAME = "monai"
 VERSION = version("monai")
 KNOWN = [
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-22",
+        "reason": "soft targets are taken: the sign of the logit is interpolated",
+    },
     *(
         {
             "technique": "softmax_focal_loss",
             "requirement": id_,
             "reason": "alpha weighs class 0 by 1 - alpha: there it is the background, which is last here",
         }
-        for id_ in ("SFL-1", "SFL-2", "SFL-4", "SFL-5", "SFL-6", "SFL-7", "SFL-8", "SFL-9", "SFL-10")
+        for id_ in ("SFL-1", "SFL-2", "SFL-4", "SFL-5", "SFL-6", "SFL-8", "SFL-9", "SFL-10")
     ),
+    {
+        "technique": "softmax_focal_loss",
+        "requirement": "SFL-7",
+        "reason": "NaN gradient for gamma in (0, 1) once a p rounds to 1, also that of another class",
+    },
     *(
         {
             "technique": "normalise_focal_loss",

@@ -17,6 +17,11 @@ ARRAYS = "torch"
 NAME = "torchvision"
 VERSION = torchvision.__version__
 KNOWN = [
+    {
+        "technique": "sigmoid_focal_loss",
+        "requirement": "FL-22",
+        "reason": "soft targets are taken: p_t and alpha_t are interpolated",
+    },
     *detection.KNOWN,
     *sampling.KNOWN,
     {

@@ -7,6 +7,7 @@ from steelyard.conformance.foreground_balance.class_aware_sampling import CLASS_
 from steelyard.conformance.foreground_balance.class_balanced_loss import CLASS_BALANCED_LOSS, CLASS_BALANCED_WEIGHTS
 from steelyard.conformance.foreground_balance.ofb_sampling import FOREGROUND_BALANCED_SAMPLING
 from steelyard.conformance.foreground_balance.repeat_factor_sampling import IMAGE_REPEAT_FACTORS, REPEAT_COUNTS
+from steelyard.conformance.foreground_balance.seesaw_loss import SEESAW_LOSS
 
 CONTRACTS: tuple[Technique, ...] = (
     FOREGROUND_BALANCED_SAMPLING,
@@ -15,4 +16,5 @@ CONTRACTS: tuple[Technique, ...] = (
     CLASS_AWARE_ORDER,
     CLASS_BALANCED_WEIGHTS,
     CLASS_BALANCED_LOSS,
+    SEESAW_LOSS,
 )

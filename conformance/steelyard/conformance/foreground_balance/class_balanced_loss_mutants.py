@@ -162,8 +162,8 @@ def _variant(
             both = sigmoid_focal_loss_with_labels_grad if slope else sigmoid_focal_loss_with_labels
             each = both(z, label, alpha=None, gamma=focusing(gamma) if kind == "focal" else 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            weighted = spread(weight, label) * each / denominator(weight, label, z.shape[1])
-        return weighted if slope else np.asarray(weighted.sum())
+            weighted = spread(weight, label) * each
+            return np.asarray((weighted if slope else weighted.sum()) / denominator(weight, label, z.shape[1]))
 
     def loss(logits: Array, labels: Array, counts: Array, **options: Any) -> Any:  # noqa: ANN401
         return total(logits, labels, counts, slope=False, **options)
@@ -211,20 +211,26 @@ def _unfloored(weight: Array, label: Array, channels: int) -> float:
     return np.float64((label >= 0).sum())
 
 
+def _beyond_exp(logits: Array) -> Array:
+    """Where exp(-x) overflows in the working dtype."""
+    return np.isinf(np.exp(-np.asarray(logits)))
+
+
 def _overflowing_modulator(logits: Array, labels: Array, counts: Array, *, kind: str, **options: Any) -> Array:  # noqa: ANN401
     """exp(-g y x - g log(1 + exp(-x))): the factor of the hardest positives is 0 once exp(-x) overflows."""
     total = np.asarray(_LOSS(logits, labels, counts, kind=kind, **options))
     if kind != "focal" or options["gamma"] == 0:
         return total
     z = np.asarray(logits, dtype=np.float64)
-    lost = np.where(_one_hot(z[0], np.asarray(labels)) & (z < -88.7), 800.0, z) if len(z) else z
+    lost = np.where(_one_hot(z[0], np.asarray(labels)) & _beyond_exp(logits), 800.0, z) if len(z) else z
     return np.asarray(_LOSS(lost, labels, counts, kind=kind, **options))
 
 
 def _overflowing_gradient(logits: Array, labels: Array, counts: Array, *, kind: str, **options: Any) -> Array:  # noqa: ANN401
+    """Autograd through the same: infinite over infinite, of positives and negatives."""
     slope = np.asarray(_LOSS_GRAD(logits, labels, counts, kind=kind, **options)).copy()
-    if kind == "focal" and len(slope):
-        slope[_one_hot(slope[0], np.asarray(labels)) & (np.asarray(logits) < -88.7)] = np.nan
+    if kind == "focal" and options["gamma"] != 0:
+        slope[_beyond_exp(logits) & (np.asarray(labels) >= 0)[:, np.newaxis]] = np.nan
     return slope
 
 
@@ -296,8 +302,9 @@ LOSS_MUTANTS = (
     Mutant("class-balanced-loss/ignored-gradient", "a gradient for ignored samples, which the value leaves out",
            _LOSS, _ignored_is_last(_LOSS_GRAD)),
     Mutant("class-balanced-loss/nan-without-samples", "0 / 0 where no sample counts", *_variant(
-        denominator=_unfloored)),
-    Mutant("class-balanced-loss/overflowing-factor", "a focal factor of 0, and no gradient, for positives below -88.7",
+        denominator=_unfloored), seen_in="balanced-loss, cbloss"),
+    Mutant("class-balanced-loss/overflowing-factor",
+           "a focal factor that overflows: no loss of positives and no gradient below the range of exp",
            _overflowing_modulator, _overflowing_gradient, seen_in="the authors' program, balanced-loss"),
     Mutant("class-balanced-loss/unweighted-gradient", "weights that the gradient leaves out", _LOSS,
            _weights_in_gradient_only),

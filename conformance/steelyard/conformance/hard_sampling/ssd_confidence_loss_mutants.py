@@ -184,6 +184,13 @@ def _half_arithmetic(logits: Array, labels: Array, **o: Any) -> Array:  # noqa: 
     return np.where((lost & learns).any(), np.inf, right)
 
 
+def _whole_ratio_only(logits: Array, labels: Array, *, negatives_per_positive: float, **o: Any) -> Array:  # noqa: ANN401
+    """The number of negatives as it comes out of the product, which no ranking takes if it is a fraction."""
+    if negatives_per_positive != int(negatives_per_positive):
+        raise TypeError("expected a whole number of negatives")
+    return np.asarray(_LOSS(logits, labels, negatives_per_positive=negatives_per_positive, **o))
+
+
 MUTANTS = (
     Mutant("ssd/whole-batch", "one ratio for the whole batch", *_counted(_whole_batch)),
     Mutant("ssd/divided-by-sample", "a division by positives and negatives", *_counted(_by_sample)),
@@ -193,6 +200,7 @@ MUTANTS = (
            *_counted(_by_foreground), seen_in="older ports of SSD"),
     Mutant("ssd/rounded-up", "a fraction of a negative counted as one", *_counted(_rounded_up),
            seen_in="torchvision, which compares ranks with the product"),
+    Mutant("ssd/whole-ratio-only", "an error at a ratio that is not whole", _whole_ratio_only, seen_in="mmdet"),
     Mutant("ssd/at-least-one-positive", "negatives for an image without positives, as for one positive",
            *_counted(_one_positive)),
     Mutant("ssd/at-least-one-negative", "one negative of an image without positives", *_counted(_one_negative)),

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from steelyard.conformance.checking import (
+    BadInput,
     Bench,
     bad_option,
     bad_shape,
@@ -252,6 +253,15 @@ _OPTIONS = (
     Option("alpha", 0.25, "weight of the positives, in [0, 1]; the negatives have 1 - alpha; None: no weights"),
     Option("gamma", 2.0, "focusing exponent, >= 0; 0 is cross entropy"),
 )
+
+
+def _softened(case: Case) -> Case:
+    shape = case.arguments["targets"].shape
+    return case.with_arguments(logits=np.full(shape, 2.0), targets=np.full(shape, 0.7))
+
+
+_SOFT_TARGETS = BadInput("targets of 0.7 at logits of 2", _softened)
+
 _RULINGS = (
     Ruling("alpha-by-element", "alpha weighs elements: in a positive anchor the channels of the wrong classes are "
            "negatives and weigh 1 - alpha. None weighs both 1 (not 1/2); 0 and 1 are legal."),
@@ -346,6 +356,8 @@ SIGMOID_FOCAL_LOSS = Technique(
         Requirement("FL-21", Level.MAY, Kind.EXTREME,
                     "The gradient stays finite for an infinite logit; NaN stays in its element.", "ruling no-clamp",
                     gradient("logits"), not_finite_or_focused, needs_gradient=True, dtypes=FULL, examples=0.5),
+        Requirement("FL-22", Level.MAY, Kind.ERROR, "A target between 0 and 1 is refused, by its value or its type.",
+                    "ruling hard-targets", refuses(_SOFT_TARGETS), moderate, dtypes=FULL, examples=0.2),
     ),
     mutants=MUTANTS,
     rulings=_RULINGS,

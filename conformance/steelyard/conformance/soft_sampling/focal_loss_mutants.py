@@ -22,6 +22,8 @@ def _parts(logits: Array, targets: Array) -> tuple[Array, Array, Array]:
     """Target as bool, signed logit, p_t."""
     if np.shape(logits) != np.shape(targets):
         raise ValueError("shapes differ")
+    if not np.isin(targets, (0, 1)).all():
+        raise ValueError("a target is neither 0 nor 1")
     y = np.asarray(targets) == 1
     t = np.where(y, logits, -logits).astype(np.float64)
     return y, t, sigmoid(t)
@@ -231,6 +233,42 @@ def broadcast(logits: Array, targets: Array, *, alpha: Alpha, gamma: float) -> A
     return oracle.sigmoid_focal_loss(x, y, alpha=alpha, gamma=gamma)
 
 
+def _soft_parts(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """Logits and targets in float64, without a check that the targets are 0 or 1."""
+    if np.shape(logits) != np.shape(targets):
+        raise ValueError("shapes differ")
+    return np.asarray(logits, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+
+
+def _soft_balance(y: Array, alpha: Alpha) -> Array:
+    if alpha is not None and not 0 <= alpha <= 1:
+        raise ValueError("alpha is out of range")
+    return np.ones(y.shape) if alpha is None else alpha * y + (1 - alpha) * (1 - y)
+
+
+def _soft_cross_entropy(x: Array, y: Array) -> Array:
+    return -np.where(y == 0, 0.0, y * log_sigmoid(x)) - np.where(y == 1, 0.0, (1 - y) * log_sigmoid(-x))
+
+
+def soft_by_mixed_probability(logits: Array, targets: Array, *, alpha: Alpha, gamma: float) -> Array:
+    x, y = _soft_parts(logits, targets)
+    error = sigmoid(-x) * y + sigmoid(x) * (1 - y)  # of p_t = p y + (1 - p)(1 - y)
+    return _soft_balance(y, alpha) * _factor(error, gamma) * _soft_cross_entropy(x, y)
+
+
+def soft_by_mixed_losses(logits: Array, targets: Array, *, alpha: Alpha, gamma: float) -> Array:
+    x, y = _soft_parts(logits, targets)
+    one = oracle.sigmoid_focal_loss(x, np.ones(x.shape, dtype=int), alpha=alpha, gamma=gamma)
+    zero = oracle.sigmoid_focal_loss(x, np.zeros(x.shape, dtype=int), alpha=alpha, gamma=gamma)
+    return np.where(y == 0, 0.0, y * one) + np.where(y == 1, 0.0, (1 - y) * zero)
+
+
+def soft_by_mixed_logit(logits: Array, targets: Array, *, alpha: Alpha, gamma: float) -> Array:
+    x, y = _soft_parts(logits, targets)
+    error = sigmoid(-x * (2 * y - 1))
+    return _soft_balance(y, alpha) * _factor(error, gamma) * _soft_cross_entropy(x, y)
+
+
 _CHUNK = 4096
 
 
@@ -324,6 +362,12 @@ MUTANTS = (
     Mutant("focal/reduced", "the mean instead of the elements", reduced),
     Mutant("focal/in-place", "the logits overwritten by probabilities", in_place),
     Mutant("focal/unchecked", "no check of the options", unchecked),
+    Mutant("focal/soft-by-mixed-probability", "soft targets taken: p_t and alpha_t interpolated",
+           soft_by_mixed_probability, seen_in="torchvision, fvcore, mmdetection"),
+    Mutant("focal/soft-by-mixed-losses", "soft targets taken: the losses of both targets interpolated",
+           soft_by_mixed_losses, seen_in="kornia"),
+    Mutant("focal/soft-by-mixed-logit", "soft targets taken: the sign of the logit interpolated",
+           soft_by_mixed_logit, seen_in="monai"),
     Mutant("focal/broadcast", "logits broadcast to targets of another shape", broadcast),
     Mutant("focal/lost-tail", "the last elements of a large input left out", lost_tail),
     Mutant("focal/lost-tail-gradient", "no gradient for the last elements of a large input",

@@ -188,12 +188,14 @@ def epsilon_for_floor(losses: Array, labels: Array, *, num_classes: int, normali
 
 
 def no_floor(losses: Array, labels: Array, *, num_classes: int, normaliser: str) -> Array:
-    _checked(losses, labels, num_classes, normaliser)
-    floors = {"batch_foreground_plus_one": 1, "detectron": 1}
-    counts, sums = _counts(labels, num_classes) + floors.get(normaliser, 0), _sums(losses, labels)
-    if normaliser == "per_image_foreground":
-        return np.asarray(np.mean(sums / counts.astype(np.float64)))
-    return np.asarray(_checked(losses, labels, num_classes, normaliser))
+    """The count as it is, for images and for the mini-batch: without foreground infinite, 0 / 0 without losses."""
+    if normaliser not in ("per_image_foreground", "batch_foreground"):
+        return np.asarray(_checked(losses, labels, num_classes, normaliser))
+    sums, counts = _sums(losses, labels), _counts(labels, num_classes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if normaliser == "per_image_foreground":
+            return np.asarray(np.mean(sums / counts))
+        return np.asarray(np.divide(sums.sum(), counts.sum()))
 
 
 def zero_without_positives(losses: Array, labels: Array, *, num_classes: int, normaliser: str) -> Array:
@@ -272,7 +274,8 @@ _MUTANTS = (
     Mutant("focal-normaliser/spatial-mean", "the sum over images and classes of the mean over anchors", spatial_mean,
            derivative_of(spatial_mean), seen_in="monai, reduction sum"),
     Mutant("focal-normaliser/by-objects", "a count that is not that of foreground anchors", by_objects),
-    Mutant("focal-normaliser/no-floor", "a denominator of 0 where an image has no foreground", no_floor),
+    Mutant("focal-normaliser/no-floor", "no floor of 1 under the number of foreground anchors", no_floor,
+           derivative_of(no_floor), seen_in="balanced-loss"),
     Mutant("focal-normaliser/epsilon-for-floor", "2^-23 added to the denominator in place of at least 1",
            epsilon_for_floor, seen_in="mmdet, avg_factor 0"),
     Mutant("focal-normaliser/zero-without-positives", "no loss for images without foreground", zero_without_positives),

@@ -209,7 +209,11 @@ def per_channel_binary_grad(logits: Array, labels: Array, *, alpha: Alpha, gamma
     pull = slope_of_power * softplus(np.where(one_hot, -x, x)) * sign * probabilities
     through_softmax = pull - probabilities * pull.sum(axis=-1, keepdims=True)
     own = distance**gamma * (sigmoid(x) - one_hot)
-    return np.asarray(_split(labels, x.shape[-1], alpha) * (through_softmax + own))
+    exact = _split(labels, x.shape[-1], alpha) * (through_softmax + own)
+    # by autograd; in the working dtype a distance may be 0, where the power's slope is infinite
+    _, _, rounded, _ = _softmax_parts(logits, labels)
+    lost = (np.where(one_hot, 1 - rounded, rounded) == 0).any(axis=-1) & (0 < gamma < 1) & (labels != -1)
+    return np.where(lost[..., None], np.nan, exact)
 
 
 def _softmax_parts(logits: Array, labels: Array) -> tuple[Array, Array, Array, Array]:
@@ -245,6 +249,14 @@ def power_rule_grad(logits: Array, labels: Array, *, alpha: Alpha, gamma: float)
 def autograd_power_rule_grad(logits: Array, labels: Array, *, alpha: Alpha, gamma: float) -> Array:
     """The same by autograd, which takes the derivative of a 0th power to be 0."""
     return (oracle.softmax_focal_loss_grad if gamma == 0 else power_rule_grad)(logits, labels, alpha=alpha, gamma=gamma)
+
+
+def first_class_and_power_rule_grad(logits: Array, labels: Array, *, alpha: Alpha, gamma: float) -> Array:
+    """Alpha as above; by autograd, through the power of every channel, also of those whose loss does not count."""
+    exact = _with_wrong_alpha_grad(_first_is_background)(logits, labels, alpha=alpha, gamma=gamma)
+    _, _, probabilities, _ = _softmax_parts(logits, labels)
+    lost = (1 - probabilities == 0).any(axis=-1) & (0 < gamma < 1) & (np.asarray(labels) != -1)
+    return np.where(lost[..., None], np.nan, exact)
 
 
 def background_first(logits: Array, labels: Array, *, alpha: Alpha, gamma: float) -> Array:
@@ -314,6 +326,9 @@ MUTANTS = (
     Mutant("softmax-focal/first-class-is-background", "alpha for every class but the first, which gets 1 - alpha",
            _with_wrong_alpha(_first_is_background), _with_wrong_alpha_grad(_first_is_background),
            seen_in="kornia, monai"),
+    Mutant("softmax-focal/first-class-and-power-rule",
+           "alpha for every class but the first, and a NaN gradient for gamma in (0, 1) once a p rounds to 1",
+           _with_wrong_alpha(_first_is_background), first_class_and_power_rule_grad, seen_in="monai"),
     Mutant("softmax-focal/swapped-split", "alpha for the background and 1 - alpha for the foreground",
            _with_wrong_alpha(_swapped), _with_wrong_alpha_grad(_swapped)),
     Mutant("softmax-focal/per-channel-binary", "binary cross entropies of all channels in place of the softmax's",
