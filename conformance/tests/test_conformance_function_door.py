@@ -97,6 +97,46 @@ def test_a_part_of_the_requirements(right):
     assert result.conforms
 
 
+@pytest.mark.parametrize(
+    ("mask", "status"), [("mask", "skip"), ("mask=None", "pass"), ("mask=(True,)", "pass"), ("mask=(False,)", "fail")]
+)
+def test_arguments_are_left_out_where_the_function_lets_them(tmp_path, mask, status):
+    """A function that wants its mask is not asked without; one that takes its absence for something else is wrong."""
+    path = tmp_path / "tags.py"
+    path.write_text(
+        "import numpy as np\n"
+        f"def pull(one, other, *, {mask}):\n"
+        "    keep = np.broadcast_to(True if mask is None else mask, one.shape)\n"
+        "    apart = (one.astype(np.float64) - other)[keep]\n"
+        "    return (apart**2).sum() / 2 / max(len(apart), 1)\n"
+    )
+    target = make_target(
+        f"{path}:pull", as_technique="pull_loss",
+        names={"top_left_tags": "one", "bottom_right_tags": "other", "object_mask": "mask"},
+    )  # fmt: skip
+
+    result = check(target, profile="quick", requirements=["PULL-1", "PULL-15"])
+
+    assert statuses(result) == {"PULL-1": "pass", "PULL-15": status}
+
+
+@pytest.mark.parametrize(("masks", "status"), [("", "skip"), (", gt_mask=None, candidate_mask=None", "fail")])
+def test_optional_arguments_are_sent_to_functions_that_take_them(tmp_path, masks, status):
+    """One that lacks them is judged by all other requirements; one that forgets them is wrong."""
+    path = tmp_path / "matching.py"
+    path.write_text(
+        "from steelyard.reference.detection.assignment import max_iou_matching as right\n"
+        "def max_iou_matching(iou, *, foreground_iou, background_iou, low_quality, minimum_low_quality_iou"
+        f"{masks}):\n"
+        "    return right(iou, foreground_iou=foreground_iou, background_iou=background_iou,\n"
+        "                 low_quality=low_quality, minimum_low_quality_iou=minimum_low_quality_iou)\n"
+    )
+
+    result = check(str(path), profile="quick", requirements=["MATCH-2", "MATCH-17"])
+
+    assert statuses(result) == {"MATCH-2": "pass", "MATCH-17": status}
+
+
 def test_an_asked_for_technique_that_is_missing_is_not_implemented(right):
     """It is no failure beside one that is there, and nothing to be green about alone."""
     both = check(right, techniques=["prior_probability_bias", "sigmoid_focal_loss"], profile="quick")

@@ -6,6 +6,7 @@ lines, and functions of the suite's own (`OwnFunctions`: the oracle and its muta
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,8 @@ class Signature:
     """As written in the candidate, for messages."""
     problem: str = ""
     """Why it cannot be called as the specification does; empty if it can."""
+    optional: frozenset[str] = frozenset()
+    """Names of the specification's arguments that a call may leave out."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,9 @@ class OwnFunctions:
         self._without = without  # keys that it does not take
         self._gradients = gradients
         self.differentiates = False
-        signature = Signature(options, has_gradient=bool(gradients), takes_keys=not without)
+        signature = Signature(
+            options, has_gradient=bool(gradients), takes_keys=not without, optional=with_defaults(function)
+        )
         self.description = Description(
             name, "", "numpy", ("float32", "float64", "float16", "bfloat16"), functions={technique: signature}
         )
@@ -162,6 +167,15 @@ class OwnFunctions:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def with_defaults(function: Callable[..., Any]) -> frozenset[str]:
+    """Parameters that a call may leave out; none where the function does not tell."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return frozenset()
+    return frozenset(parameter.name for parameter in parameters if parameter.default is not parameter.empty)
 
 
 def working_array(values: Array, dtype: str) -> Array:

@@ -239,6 +239,29 @@ def gradient(argument: str) -> Check:
     return GradientCheck(argument)
 
 
+def leaving_out(*names: str, judged_by: Check = value, **options: OptionValue) -> Check:
+    """With these options, a call without these arguments gives what the specification says they are then."""
+
+    def check(bench: Bench, case: Case) -> None:
+        if lacking := sorted(set(names) - bench.signature.optional):
+            raise NotOfferedError(f"the candidate always wants {lacking[0]}")
+        arguments = {name: values for name, values in case.arguments.items() if name not in names}
+        judged_by(bench, replace(case.with_options(**options), arguments=arguments, cotangent=None))
+
+    return check
+
+
+def sending(*names: str, judged_by: Check = value) -> Check:
+    """The same as `judged_by`, of candidates that take these optional arguments."""
+
+    def check(bench: Bench, case: Case) -> None:
+        if lacking := sorted(set(names) - bench.signature.optional):
+            raise NotOfferedError(f"the candidate takes no {lacking[0]}")
+        judged_by(bench, case)
+
+    return check
+
+
 def reduces_to(simpler: Callable[[Case], Array], **options: OptionValue) -> Check:
     """With these options the first output is what a simpler technique gives."""
 

@@ -67,6 +67,8 @@ class Argument:
     """Brings values that were moved a little back to where the function is defined; None: defined everywhere."""
     is_key: bool = False
     """Uniform random numbers. A candidate that draws its own may lack it; it is then judged by distribution."""
+    optional: bool = False
+    """Sent by the requirements that need it alone; a candidate may lack it."""
 
 
 @dataclass(frozen=True)

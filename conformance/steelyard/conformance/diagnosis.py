@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -306,7 +306,11 @@ def oracle_functions(technique: Technique, dialect: Dialect | None = None) -> Ow
 
 
 def _with(function: Callable[..., Any], fixed: Mapping[str, object]) -> Callable[..., Any]:
-    return lambda **keywords: function(**{**keywords, **fixed})
+    @wraps(function)  # whose defaults say what a call may leave out
+    def with_options(**keywords: Any) -> Any:  # noqa: ANN401
+        return function(**{**keywords, **fixed})
+
+    return with_options
 
 
 def _explanations(technique: Technique, dialect: Dialect | None) -> Iterator[_Explanation]:

@@ -198,7 +198,7 @@ def _bound(computing: Precision, answer: Precision, expected: Float, condition: 
 
 def _condition(technique: Technique, case: Case, evaluate: Callable[[Case], Float]) -> Float:
     """Largest change of the result, over sign patterns, when every float input changes by one part in 2^30."""
-    floats = [argument for argument in technique.arguments if argument.dtype == "float"]
+    floats = [one for one in technique.arguments if one.dtype == "float" and one.name in case.arguments]
     shape_key = repr([case.arguments[argument.name].shape for argument in floats]).encode()
     random = np.random.default_rng(zlib.crc32(shape_key))
     at_case = evaluate(case)

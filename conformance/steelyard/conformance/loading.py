@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from steelyard.conformance.candidates import Description, LoadError, Signature
+from steelyard.conformance.candidates import Description, LoadError, Signature, with_defaults
 from steelyard.conformance.contract import OptionValue, Technique
 from steelyard.conformance.registry import TECHNIQUES, closest, technique
 
@@ -145,7 +145,7 @@ class Adapter:
         arguments = [
             names.get(argument.name, argument.name)
             for argument in contract.arguments
-            if takes_keys or not argument.is_key
+            if (takes_keys or not argument.is_key) and not argument.optional
         ]
         keywords = {names.get(n, n): None for n in taken} | dict(self._target.constants)
         problem = ""
@@ -157,9 +157,10 @@ class Adapter:
         has_gradient = any(
             self._gradient_function(contract.id, a.name) is not None for a in contract.arguments if a.differentiable
         )
-        return Signature(
-            taken, has_gradient, takes_keys, text=f"{_name(function)}{inspect.signature(function)}", problem=problem
-        )
+        given = with_defaults(function)
+        optional = frozenset(a.name for a in contract.arguments if names.get(a.name, a.name) in given)
+        text = f"{_name(function)}{inspect.signature(function)}"
+        return Signature(taken, has_gradient, takes_keys, text=text, problem=problem, optional=optional)
 
     def _constant(self, name: str, default: Any, expected: str) -> Any:  # noqa: ANN401
         value = getattr(self._namespace, name, default)

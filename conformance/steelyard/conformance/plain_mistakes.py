@@ -6,6 +6,7 @@ Each takes the oracle (or its derivative) and returns a wrong one, called with k
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,26 @@ def failing_on_empty(function: Function, name: str) -> Function:
         return function(**keywords)
 
     return mutant
+
+
+def without(function: Function, name: str, like: str, stand_in: Callable[[int], Array]) -> Function:
+    """It takes an argument that is left out for another array, as long as the argument `like`."""
+
+    @wraps(function)
+    def mutant(**keywords: Any) -> Array:  # noqa: ANN401
+        return function(**{name: stand_in(len(keywords[like])), **keywords})
+
+    return mutant
+
+
+def none_of(number: int) -> Array:
+    """A mask of nothing."""
+    return np.zeros(number, dtype=bool)
+
+
+def alternately(number: int) -> Array:
+    """0, 1, 0, 1, ..."""
+    return np.arange(number) % 2
 
 
 def broadcasting(function: Function, name: str, like: str) -> Function:

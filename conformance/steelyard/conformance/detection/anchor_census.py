@@ -45,6 +45,7 @@ _IMPLIED = "implied by {}-1; kept because a failure then names the law that is b
 _ANY = ("float32",)
 _PHOTOGRAPHS = 7  # the first ones: no IoU of theirs is within 3e-5 of 0.4 or 0.5
 _NEAR = 2e-5  # what float32 anchors of 32 pixels, a thousand pixels from the origin, may cost an IoU
+_FAR = 1e-4  # by which one IoU is above another in any precision
 Function = Callable[..., Any]
 
 # --- size: inputs ---------------------------------------------------------------------------------------------
@@ -164,10 +165,15 @@ def _anchors_of_the_strip() -> Array:
     return retinanet_anchors(height=33, width=1333).boxes
 
 
+def _overlaps(boxes: Array) -> Array:
+    """With the anchors of the strip."""
+    return np.asarray(pairwise_iou(boxes * np.tile([1333 / 960, 33 / 24], 2), _anchors_of_the_strip()))
+
+
 def _clear_of(thresholds: tuple[float, ...], boxes: Array) -> Array:
     """The boxes, moved by quarters of a pixel until no anchor's IoU is within rounding of a threshold."""
     while True:
-        overlaps = pairwise_iou(boxes * np.tile([1333 / 960, 33 / 24], 2), _anchors_of_the_strip())
+        overlaps = _overlaps(boxes)
         near = [(np.abs(overlaps - threshold) < _NEAR).any() for threshold in thresholds]
         if not any(near):
             return boxes
@@ -178,7 +184,7 @@ def _strip(draw: Draw, boxes: Array, labels: Array, **options: OptionValue) -> C
     """An image of 24 x 960 pixels, which enters at 33 x 1333: some 17,000 anchors."""
     drawn: dict[str, OptionValue] = {
         "height": 24, "width": 960, "num_classes": 3, "foreground_iou": draw.choice((0.5, 0.7)),
-        "background_iou": draw.choice((0.4, 0.3)), "universe": draw.choice(("all", "inside")),
+        "background_iou": draw.choice((0.4, 0.3)), "low_quality": None, "universe": draw.choice(("all", "inside")),
     }  # fmt: skip
     return Case({"gt_boxes": boxes, "gt_labels": labels}, {**drawn, **options}, draw.dtype(FULL))
 
@@ -195,6 +201,18 @@ def objects(draw: Draw) -> Case:
     return _strip(draw, _clear_of((0.3, 0.4, 0.5, 0.7), boxes), labels)
 
 
+def poorly_overlapped(draw: Draw) -> Case:
+    """Up to two objects, of which no anchor overlaps any enough, and one anchor alone overlaps each most."""
+    number = draw.integer(1, 2)
+    corner = np.stack([draw.array((number,), lambda: 9.0 * draw.digit() + 1.375), np.full(number, 2.25)], axis=1)
+    side = draw.array((number, 2), lambda: draw.choice((17.625, 20.625, 14.375)))
+    boxes = np.concatenate([corner, corner + side], axis=1)
+    second, best = np.partition(_overlaps(boxes), (-2, -1), axis=1)[:, -2:].T
+    clear = (best - second > _FAR) & (best < 0.9 - _FAR)
+    return _strip(draw, boxes, np.where(clear, 1, -1), foreground_iou=0.95, background_iou=0.9, low_quality="keep",
+                  universe="all")  # fmt: skip
+
+
 def no_object(draw: Draw) -> Case:
     """No row, or rows of padding: every anchor is background."""
     number = draw.choice((0, 2))
@@ -207,7 +225,8 @@ def photograph(seed: int) -> Case:
     found = annotated_photograph(seed % _PHOTOGRAPHS)
     boxes = found.boxes.astype(np.float32).astype(np.float64)
     options: dict[str, OptionValue] = {"height": found.height, "width": found.width, "num_classes": 80,
-                                       "foreground_iou": 0.5, "background_iou": 0.4, "universe": "all"}  # fmt: skip
+                                       "foreground_iou": 0.5, "background_iou": 0.4, "low_quality": None,
+                                       "universe": "all"}  # fmt: skip
     arguments = {"gt_boxes": boxes, "gt_labels": found.labels}
     return Case(arguments, options, "float32", origin=f"photograph {found.image_id}")
 
@@ -250,8 +269,10 @@ def _counted(
 ) -> Function:
     """The census with one thing wrong."""
 
-    def function(*, gt_boxes: Array, gt_labels: Array, height: int, width: int, num_classes: int, foreground_iou: float,
-                 background_iou: float, universe: str) -> tuple[Array, ...]:  # fmt: skip
+    def function(
+        *, gt_boxes: Array, gt_labels: Array, height: int, width: int, num_classes: int, universe: str,
+        **rule: Any,  # noqa: ANN401
+    ) -> tuple[Array, ...]:  # fmt: skip
         new_height, new_width = _SIZE(height=height, width=width)
         boxes, levels = retinanet_anchors(height=new_height, width=new_width)
         inside = (boxes >= 0).all(axis=1) & (boxes[:, 2:] <= (new_width, new_height)).all(axis=1)
@@ -263,7 +284,7 @@ def _counted(
         labels = np.maximum(gt_labels, 0) if padding else gt_labels
         assigned = max_iou_assignment(
             boxes, np.asarray(gt_boxes, dtype=np.float64) * scale, labels, num_classes=num_classes,
-            foreground_iou=foreground_iou, background_iou=background_iou, candidate_mask=counted,
+            candidate_mask=counted, **rule,
         )  # fmt: skip
         census = count_labels(assigned.labels, num_classes=num_classes, levels=levels, num_levels=5, mask=counted)
         by_object = foreground_by_object(
@@ -297,6 +318,7 @@ RETINANET_ANCHOR_CENSUS = Technique(
         Option("height", 480, "of the image as it is"), Option("width", 640, "of the image as it is"),
         Option("num_classes", 80, "C"), Option("foreground_iou", 0.5, "from which on an anchor is foreground"),
         Option("background_iou", 0.4, "below which an anchor is background"),
+        Option("low_quality", None, "whether each object's best anchors are foreground too, as in max_iou_assignment"),
         Option("universe", "all", "all anchors, or those inside the image"),
     ),
     outputs=(*COUNT_LABELS.outputs, Output("foreground_by_object", ("M",), "int", "foreground anchors of each object")),
@@ -315,6 +337,10 @@ RETINANET_ANCHOR_CENSUS = Technique(
                     "house rule", purity, objects, dtypes=FULL, examples=0.05),
         Requirement("RAC-6", Level.SHOULD, Kind.ERROR, "Classes of another number than the boxes are refused.",
                     "house rule", refuses(bad_shape("gt_labels")), objects, dtypes=FULL, examples=0.05),
+        Requirement("RAC-7", Level.SHOULD, Kind.VALUE,
+                    "With the low-quality rule the best anchor of an object is foreground, however little it overlaps.",
+                    "Faster R-CNN, section 3.1.2 (i)", value, poorly_overlapped, options=("low_quality",), dtypes=FULL,
+                    examples=0.05, reaches={"foreground": _enough_foreground}),
     ),
     mutants=(
         Mutant("anchor-census/not-resized", "boxes in pixels of the image as it is", _counted(
@@ -332,6 +358,7 @@ RETINANET_ANCHOR_CENSUS = Technique(
             _CENSUS(**{**k, "background_iou": k["foreground_iou"]}))),
         Mutant("anchor-census/low-quality", "each object's best anchors foreground too", _with(low_quality="keep"),
                seen_in="detectron2's and mmdet's defaults"),
+        Mutant("anchor-census/no-low-quality", "the best anchors of an object as any others", _with(low_quality=None)),
         Mutant("anchor-census/in-place", "its boxes overwritten", mistakes.overwriting(_CENSUS, "gt_boxes")),
         Mutant("anchor-census/raises-on-empty", "an error without objects", mistakes.failing_on_empty(
             _CENSUS, "gt_boxes")),
@@ -339,8 +366,8 @@ RETINANET_ANCHOR_CENSUS = Technique(
     ),
     rulings=(
         Ruling("all", "All anchors of the padded feature maps are counted, also those that cross the border."),
-        Ruling("low-quality", "The rule that makes each object's best anchors foreground is off: which anchors have "
-                              "exactly the best IoU depends on the precision."),
+        Ruling("low-quality", "The rule that makes each object's best anchors foreground is off, but where one anchor "
+                              "is clearly the best: which have exactly the best IoU depends on the precision."),
     ),
     not_applicable={
         Kind.GRADIENT: "counts have no gradient", Kind.DETACHED: "counts have no gradient",

@@ -10,7 +10,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from steelyard.conformance.checking import Bench, bad_option, bad_shape, purity, refuses, same_as, value
+from steelyard.conformance.checking import (
+    Bench,
+    bad_option,
+    bad_shape,
+    leaving_out,
+    purity,
+    refuses,
+    same_as,
+    sending,
+    value,
+)
 from steelyard.conformance.contract import (
     Argument,
     Array,
@@ -132,6 +142,8 @@ MAX_IOU_MATCHING = Technique(
     oracle=oracle.max_iou_matching,
     arguments=(
         Argument("iou", ("M", "N"), "float", "of M objects and N candidates, in [0, 1]", domain=_unit_interval),
+        Argument("gt_mask", ("M",), "bool", "False for rows that hold no object", optional=True),
+        Argument("candidate_mask", ("N",), "bool", "False for candidates out of play", optional=True),
     ),
     options=_RULE_OPTIONS,
     outputs=_OUTPUTS,
@@ -174,6 +186,9 @@ MAX_IOU_MATCHING = Technique(
                       given.table_with_rule, purity), examples=0.3),
         replace(_must(Kind.ERROR, "Thresholds outside [0, 1], and a lower one above the upper one, are refused.",
                       "house rule", given.table, _BAD_RULE), level=Level.MAY, examples=0.2),
+        replace(_must(Kind.VALUE, "Rows that hold no object count for nothing; candidates out of play are ignored, and "
+                      "are the best of no object.", "Faster R-CNN, section 3.3", given.masked_table,
+                      sending("gt_mask", "candidate_mask")), level=Level.SHOULD, options=("low_quality",)),
     ),
     mutants=MATCHING_MUTANTS,
     rulings=_RULINGS,
@@ -249,6 +264,10 @@ MAX_IOU_ASSIGNMENT = Technique(
                       given.image, refuses(bad_shape("gt_labels"))), level=Level.SHOULD, examples=0.2),
         replace(_must(Kind.ERROR, "Thresholds outside [0, 1], and a lower one above the upper one, are refused.",
                       "house rule", given.image, _BAD_RULE), level=Level.MAY, examples=0.2),
+        replace(_must(Kind.EMPTY, "Without a mask all candidates are in play; without regions none is in one.",
+                      "ruling off-is-none", given.image_with_mask_and_regions, leaving_out(
+                          "candidate_mask", "ignore_regions", judged_by=what_counts, ignore_threshold=None)),
+                level=Level.SHOULD, options=("ignore_threshold",), examples=0.2),
     ),
     mutants=ASSIGNMENT_MUTANTS,
     rulings=(

@@ -69,6 +69,15 @@ def table_with_overwriting(draw: Draw) -> Case:
     return Case({"iou": iou}, _rule(draw, "overwrite_last"), draw.dtype())
 
 
+def masked_table(draw: Draw) -> Case:
+    """Rows that hold no object, candidates out of play, with the rule and without; sometimes no row, or no object."""
+    iou = _distinct(draw)
+    iou = iou[: draw.choice((len(iou), len(iou), len(iou), 0))]
+    masks = {"gt_mask": np.array([draw.flag(70) for _ in range(iou.shape[0])], dtype=np.bool_),
+             "candidate_mask": np.array([draw.flag(70) for _ in range(iou.shape[1])], dtype=np.bool_)}  # fmt: skip
+    return Case({"iou": iou, **masks}, _rule(draw, draw.choice(("keep", None))), draw.dtype())
+
+
 def invisible(draw: Draw) -> Case:
     """Objects that overlap nothing."""
     iou = _distinct(draw)
@@ -242,6 +251,11 @@ def image_with_rule_and_regions(draw: Draw) -> Case:
     """One object, and crowds over its best candidates; no share is at the threshold."""
     case = _with_regions(draw, _visible(_image(draw, "keep", objects=1)))
     return case.with_options(ignore_threshold=33 / 64)
+
+
+def image_with_mask_and_regions(draw: Draw) -> Case:
+    """Some candidates out of play, and crowds over others."""
+    return _with_regions(draw, image_with_mask(draw))
 
 
 def image_without_objects(draw: Draw) -> Case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,18 @@ def _matching(fault: str, summary: str, *faults: str, seen_in: str = "") -> Muta
     return Mutant(f"matching/{fault}", summary, faulty_matching(*(faults or (fault,))), seen_in=seen_in)
 
 
+@wraps(_MATCHING)
+def _taking_rows(iou: Array, *, gt_mask: Array | None = None, **keywords: Any) -> Any:  # noqa: ANN401
+    return _MATCHING(iou, **keywords)
+
+
+@wraps(_MATCHING)
+def _masking_afterwards(iou: Array, *, candidate_mask: Array | None = None, **keywords: Any) -> Any:  # noqa: ANN401
+    matched, best, state = _MATCHING(iou, **keywords)
+    in_play = True if candidate_mask is None else candidate_mask
+    return np.where(in_play, matched, 0), np.where(in_play, best, 0.0), np.where(in_play, state, -1)
+
+
 # of two that explain a library on its failing inputs, the first is named: single faults come first
 MATCHING_MUTANTS = (
     _matching("invisible-claims", "an object that overlaps nothing claiming every candidate",
@@ -139,6 +152,9 @@ MATCHING_MUTANTS = (
     Mutant("matching/raises-without-candidates", "an error where there are no candidates",
            failing_without(_MATCHING, 1), seen_in="torchvision's Matcher"),
     Mutant("matching/unchecked", "no check of the thresholds", unchecked_rule(_MATCHING)),
+    Mutant("matching/rows-count", "rows that hold no object taken for objects", _taking_rows),
+    Mutant("matching/mask-afterwards", "candidates out of play claimed as the best of an object", _masking_afterwards,
+           seen_in="detectron2's region proposal network"),
 )  # fmt: skip
 
 
@@ -249,4 +265,6 @@ ASSIGNMENT_MUTANTS = (
     Mutant("assignment/broadcast", "the first label repeated for all objects if there are more",
            mistakes.broadcasting(_ASSIGNMENT, "gt_labels", "gt_boxes")),
     Mutant("assignment/unchecked", "no check of the thresholds", unchecked_rule(_ASSIGNMENT)),
+    Mutant("assignment/no-mask-is-none", "no candidate in play without a mask", mistakes.without(
+        _ASSIGNMENT, "candidate_mask", "boxes", mistakes.none_of)),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from steelyard.conformance.checking import (
     bad_option,
     bad_shape,
     gradient,
+    leaving_out,
     padding,
     purity,
     refuses,
@@ -141,7 +142,8 @@ def _terms(function: Function) -> Callable[[Case], tuple[int, Array]]:
     """Number of terms, and their sum: none is negative."""
 
     def summands(case: Case) -> tuple[int, Array]:
-        number = int(case.arguments["object_mask"].sum())
+        mask = case.arguments.get("object_mask")
+        number = int(mask.sum()) if mask is not None else len(case.arguments[_TAGS[0]])
         return max(number**2, 1), np.asarray(function(**case.arguments, **case.options))
 
     return summands
@@ -217,6 +219,8 @@ def _common(prefix: str, right: Function, derivative: Function) -> tuple[Mutant,
             right, "bottom_right_tags", "top_left_tags")),
         Mutant(f"{prefix}/raises-on-empty", "an error without objects", mistakes.failing_on_empty(
             right, "top_left_tags")),
+        Mutant(f"{prefix}/no-mask-is-none", "no object without a mask", mistakes.without(
+            right, "object_mask", "top_left_tags", mistakes.none_of)),
     )  # fmt: skip
 
 
@@ -320,6 +324,11 @@ def _requirements(prefix: str, inputs: TagInputs, text: str, *, bound: Requireme
     )  # fmt: skip
 
 
+def _without_mask(requirement_id: str, inputs: TagInputs) -> Requirement:
+    return Requirement(requirement_id, Level.SHOULD, Kind.EMPTY, "Without a mask all rows hold an object.",
+                       "house rule", leaving_out("object_mask"), inputs.objects, dtypes=FULL, examples=0.2)  # fmt: skip
+
+
 _FEW = Ruling("few", "A sum over no object or no pair is 0; rows of padding are not among the N objects.")
 
 PULL_LOSS = Technique(
@@ -335,10 +344,14 @@ PULL_LOSS = Technique(
     outputs=(Output("loss", (), "float", "of the image"),),
     summands=_terms(_PULL),
     practical_error=_rounded_tags,
-    requirements=_requirements(
-        "PULL", _PULL_INPUTS, "The squared distances from the mean of an object, by the number of objects.",
-        bound=Requirement("PULL-14", Level.MUST, Kind.BOUND, "The loss is not negative.", "equation 4", _not_negative,
-                          _PULL_INPUTS.objects, dtypes=FULL, examples=0.3, no_mutant=_IMPLIED.format("PULL")),
+    requirements=(
+        *_requirements(
+            "PULL", _PULL_INPUTS, "The squared distances from the mean of an object, by the number of objects.",
+            bound=Requirement("PULL-14", Level.MUST, Kind.BOUND, "The loss is not negative.", "equation 4",
+                              _not_negative, _PULL_INPUTS.objects, dtypes=FULL, examples=0.3,
+                              no_mutant=_IMPLIED.format("PULL")),
+        ),
+        _without_mask("PULL-15", _PULL_INPUTS),
     ),
     mutants=_PULL_MUTANTS,
     rulings=(_FEW,),
@@ -394,6 +407,7 @@ PUSH_LOSS = Technique(
                     examples=0.3, no_mutant="what is wrong beside a kink is wrong at PUSH-2"),
         Requirement("PUSH-17", Level.MAY, Kind.ERROR, "A margin of 0 is refused.", "house rule",
                     refuses(bad_option("margin", 0.0)), _PUSH_INPUTS.objects, dtypes=FULL, examples=0.1),
+        _without_mask("PUSH-18", _PUSH_INPUTS),
     ),
     mutants=_PUSH_MUTANTS,
     rulings=(_FEW, Ruling("not-itself", "An object is not pushed from itself.")),

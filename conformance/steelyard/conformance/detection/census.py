@@ -7,12 +7,13 @@ census is the sum of those of its images, field by field.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
-from steelyard.conformance.checking import Bench, bad_shape, padding, purity, refuses, same_as, value
+from steelyard.conformance.checking import Bench, bad_shape, leaving_out, padding, purity, refuses, same_as, value
 from steelyard.conformance.contract import (
     Argument,
     Array,
@@ -35,7 +36,6 @@ from steelyard.reference.detection import census as oracle
 REVIEW = 'Oksuz et al., "Imbalance Problems in Object Detection: A Review", TPAMI 2021, arXiv 1909.00169, section 4'
 ANY = ("float32",)  # no floats in, none out: one format says all
 _CLASSES, _LEVELS = 3, 3
-_OPTIONS: dict[str, OptionValue] = {"num_classes": _CLASSES, "num_levels": _LEVELS}
 FIELDS = ("images", "images_without_foreground", "background", "ignored", "foreground",
           "by_level", "by_class", "images_by_class")  # fmt: skip
 
@@ -48,8 +48,10 @@ def draw_labels(draw: Draw, number: int) -> Array:
 
 
 def _case(draw: Draw, labels: Array, mask: Array) -> Case:
-    levels = draw.integers(labels.shape, 0, _LEVELS - 1)
-    return Case({"labels": labels, "levels": levels, "mask": mask}, _OPTIONS, draw.dtype(ANY))
+    num_levels = draw.choice((_LEVELS, 1, 4))
+    levels = draw.integers(labels.shape, 0, num_levels - 1)
+    options: dict[str, OptionValue] = {"num_classes": _CLASSES, "num_levels": num_levels}
+    return Case({"labels": labels, "levels": levels, "mask": mask}, options, draw.dtype(ANY))
 
 
 def an_image(draw: Draw) -> Case:
@@ -79,7 +81,7 @@ def anchors_of_an_image(seed: int) -> Case:
     labels[random.random(labels.size) < 2e-3] = -1
     levels = np.sort(random.choice(_LEVELS, labels.size, p=(0.75, 0.2, 0.05)))
     arguments = {"labels": labels, "levels": levels, "mask": np.ones(labels.shape, dtype=bool)}
-    return Case(arguments, _OPTIONS, ANY[0], origin=f"scene {seed}")
+    return Case(arguments, {"num_classes": _CLASSES, "num_levels": _LEVELS}, ANY[0], origin=f"scene {seed}")
 
 
 def points_of_a_photograph(seed: int) -> Case:
@@ -164,6 +166,12 @@ def _filled_up(*, levels: Array, mask: Array, labels: Array, **keywords: Any) ->
     return as_outputs(oracle.count_labels(labels, levels=levels, mask=mask, **keywords))
 
 
+@wraps(oracle.count_labels)
+def _on_the_last_level(*, num_levels: int, **keywords: Any) -> tuple[Array, ...]:  # noqa: ANN401
+    levels = np.full(len(keywords["labels"]), num_levels - 1)
+    return as_outputs(oracle.count_labels(**{"levels": levels, "num_levels": num_levels, **keywords}))
+
+
 _ORACLE = oracle.count_labels
 _MUTANTS = (
     Mutant("census/ignored-is-background", "ignored candidates counted as background", _relabelled(
@@ -194,6 +202,9 @@ _MUTANTS = (
     Mutant("census/in-place", "its labels overwritten", mistakes.overwriting(_ORACLE, "labels")),
     Mutant("census/raises-on-empty", "an error without candidates", mistakes.failing_on_empty(_ORACLE, "labels")),
     Mutant("census/unchecked", "candidates without a level left out", _filled_up),
+    Mutant("census/no-mask-is-none", "nothing counted without a mask", mistakes.without(
+        _ORACLE, "mask", "labels", mistakes.none_of)),
+    Mutant("census/no-levels-is-last", "all candidates on the last level, without levels", _on_the_last_level),
 )  # fmt: skip
 
 _IMPLIED = "implied by CEN-1; kept because a failure then names the law that is broken"
@@ -243,6 +254,8 @@ COUNT_LABELS = Technique(
                     "house rule", purity, an_image, dtypes=ANY, examples=0.3),
         Requirement("CEN-8", Level.SHOULD, Kind.ERROR, "Labels without a level are refused.", "house rule",
                     refuses(bad_shape("labels")), an_image, dtypes=ANY, examples=0.1),
+        Requirement("CEN-9", Level.SHOULD, Kind.EMPTY, "Without levels all are on the first, without a mask all count.",
+                    "house rule", leaving_out("levels", "mask"), after_a_sampler, dtypes=ANY, examples=0.2),
     ),
     mutants=_MUTANTS,
     rulings=(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from steelyard.conformance.checking import Bench, bad_option, bad_shape, purity, refuses, value
+from steelyard.conformance.checking import Bench, bad_option, bad_shape, leaving_out, purity, refuses, value
 from steelyard.conformance.contract import (
     Argument,
     Array,
@@ -208,6 +208,8 @@ DENSE_CANDIDATES = Technique(
                     "house rule", refuses(bad_shape("probabilities")), anchors, dtypes=FULL, examples=0.1),
         Requirement("DENSE-11", Level.MAY, Kind.ERROR, "A threshold outside [0, 1] is refused.", "house rule",
                     refuses(bad_option("score_threshold", 1.5)), anchors, dtypes=FULL, examples=0.1),
+        Requirement("DENSE-12", Level.SHOULD, Kind.EMPTY, "Without levels there is one.", "house rule",
+                    leaving_out("levels"), anchors, dtypes=FULL, examples=0.4),
     ),
     mutants=wrong.MUTANTS,
     rulings=(

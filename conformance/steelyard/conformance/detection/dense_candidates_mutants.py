@@ -116,4 +116,6 @@ MUTANTS = (
     Mutant("dense/cut-scores", "further scores left out", _cut),
     Mutant("dense/unchecked", "no check of its threshold", mistakes.unchecked(
         _DENSE, score_threshold=lambda t: min(max(t, 0.0), 1.0))),
+    Mutant("dense/no-levels-is-two", "two levels in turn, without levels", mistakes.without(
+        _DENSE, "levels", "boxes", mistakes.alternately)),
 )  # fmt: skip

@@ -93,6 +93,10 @@ NMS_MUTANTS = (
         _NMS, iou_threshold=lambda t: min(max(t, 0.0), 1.0))),
     Mutant("nms/float16-iou", "IoUs of float16 areas", suppression(overlaps=lambda one, other: (
         pairwise_iou(one, other) if np.abs(one).max(initial=0) < 1024 else np.zeros((len(one), len(other)))))),
+    Mutant("nms/no-groups-is-two", "two groups in turn, without groups", mistakes.without(
+        _NMS, "groups", "scores", mistakes.alternately)),
+    Mutant("nms/no-mask-is-none", "nothing kept without a mask", mistakes.without(
+        _NMS, "mask", "scores", mistakes.none_of)),
 )  # fmt: skip
 
 # --- the best of each level ----------------------------------------------------------------------------------------
@@ -151,4 +155,8 @@ TOP_K_MUTANTS = (
         _TOP_K, "levels", "scores")),
     Mutant("top-k/unchecked", "no check of k", mistakes.unchecked(
         _TOP_K, top_k=lambda k: k if k is None else max(k, 1))),
+    Mutant("top-k/no-levels-is-two", "two levels in turn, without levels", mistakes.without(
+        _TOP_K, "levels", "scores", mistakes.alternately)),
+    Mutant("top-k/no-mask-is-none", "nothing kept without a mask", mistakes.without(
+        _TOP_K, "mask", "scores", mistakes.none_of)),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from steelyard.conformance.checking import Bench, bad_option, bad_shape, padding, purity, refuses, value
+from steelyard.conformance.checking import Bench, bad_option, bad_shape, leaving_out, padding, purity, refuses, value
 from steelyard.conformance.contract import (
     Argument,
     Array,
@@ -231,6 +231,8 @@ FILTER_PROPOSALS = Technique(
         Requirement("PROP-14", Level.MAY, Kind.ERROR, "No proposals, and a negative shortest side, are refused.",
                     "house rule", refuses(bad_option("post_nms_top_k", 0), bad_option("minimum_side", -1.0)), clusters,
                     dtypes=FULL, examples=0.1),
+        Requirement("PROP-15", Level.SHOULD, Kind.EMPTY, "Without levels there is one, without a mask all take part.",
+                    "house rule", leaving_out("levels", "mask"), clusters, dtypes=FULL, examples=0.2),
     ),
     mutants=wrong.MUTANTS,
     rulings=(

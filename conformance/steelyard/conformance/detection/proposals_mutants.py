@@ -148,4 +148,8 @@ MUTANTS = (
     Mutant("proposals/cut-scores", "further scores left out", _broadcast),
     Mutant("proposals/unchecked", "no check of its numbers", mistakes.unchecked(
         _FILTER, post_nms_top_k=lambda k: max(k, 1), minimum_side=mistakes.at_least_0)),
+    Mutant("proposals/no-levels-is-two", "two levels in turn, without levels", mistakes.without(
+        _FILTER, "levels", "objectness", mistakes.alternately)),
+    Mutant("proposals/no-mask-is-none", "nothing proposed without a mask", mistakes.without(
+        _FILTER, "mask", "objectness", mistakes.none_of)),
 )  # fmt: skip

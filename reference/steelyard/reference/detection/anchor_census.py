@@ -131,7 +131,7 @@ def retinanet_anchor_census(  # noqa: PLR0913 - image, objects, and the rule, by
 
     # QUANTITIES OF THE PAPER
     new_height, new_width = resized_image_size(height=height, width=width)
-    factors = np.array([new_width / width, new_height / height])
+    factors = new_width / width, new_height / height
     anchors, levels = retinanet_anchors(height=new_height, width=new_width)
     counted = np.ones(len(anchors), dtype=np.bool_)
     if universe == "inside":

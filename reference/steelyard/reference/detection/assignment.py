@@ -219,6 +219,7 @@ def max_iou_assignment(  # noqa: PLR0913 - the thresholds and switches of the ru
     num_classes = count("num_classes", num_classes)
     gt_label = int_array("gt_labels", gt_labels, low=-1, high=num_classes - 1, shape=gt.shape[:1])
     ignore_threshold = optional_fraction("ignore_threshold", ignore_threshold)
+    regions = box_array("ignore_regions", [] if ignore_regions is None else ignore_regions)
     if (ignore_threshold is None) != (ignore_regions is None):
         raise SpecError("ignore_threshold: expected a number with ignore_regions, None without")
 
@@ -232,13 +233,12 @@ def max_iou_assignment(  # noqa: PLR0913 - the thresholds and switches of the ru
         gt_mask=gt_label >= 0,
         candidate_mask=candidate_mask,
     )
-    if ignore_regions is not None and ignore_threshold is not None:
-        share = pairwise_intersection_over_area(candidate, ignore_regions)
+    if ignore_threshold is not None:
+        share = pairwise_intersection_over_area(candidate, regions)
         state[(share > ignore_threshold).any(axis=1)] = IGNORED
 
     # RESULT
-    labels = np.full(state.shape, IGNORED, dtype=np.int64)
-    labels[state == BACKGROUND] = num_classes
+    labels = np.where(state == BACKGROUND, num_classes, IGNORED)
     labels[state == FOREGROUND] = gt_label[matched_gt[state == FOREGROUND]]
     return Assignment(matched_gt, max_iou, state, labels)
 

@@ -190,7 +190,7 @@ def push_loss_grad_top_left_tags(
     pushed = np.where(np.abs(difference) < margin, np.sign(difference), 0.0)
 
     # RESULT
-    return _spread(-pushed.sum(axis=1) / max(1, len(mean) * (len(mean) - 1)), mask)
+    return _spread(-pushed.sum(axis=1) / (len(mean) * max(1, len(mean) - 1)), mask)
 
 
 def push_loss_grad_bottom_right_tags(

@@ -53,10 +53,8 @@ def pairwise_iou(boxes: ArrayLike, other_boxes: ArrayLike) -> Float:
     box, other = box_array("boxes", boxes), box_array("other_boxes", other_boxes)
 
     # RESULT
-    iou = np.zeros((len(box), len(other)))
-    for row, one_box in enumerate(box):
-        iou[row] = _iou(one_box, other)
-    return iou
+    rows = [_iou(one_box, other) for one_box in box]
+    return np.reshape(rows, (len(box), len(other)))
 
 
 def aligned_iou(boxes: ArrayLike, other_boxes: ArrayLike) -> Float:
@@ -135,9 +133,8 @@ def pairwise_giou(boxes: ArrayLike, other_boxes: ArrayLike) -> Float:
 
     # QUANTITIES OF THE PAPER
     union = area_of(box) + area_of(other) - intersection_of(box, other)
-    width = np.maximum(box[..., 2], other[..., 2]) - np.minimum(box[..., 0], other[..., 0])
-    height = np.maximum(box[..., 3], other[..., 3]) - np.minimum(box[..., 1], other[..., 1])
-    enclosing = np.maximum(0.0, width) * np.maximum(0.0, height)
+    sides = np.maximum(box[..., 2:], other[..., 2:]) - np.minimum(box[..., :2], other[..., :2])
+    enclosing = np.maximum(0.0, sides).prod(axis=-1)
 
     # RESULT
     return _iou(box, other) - _quotient(enclosing - union, enclosing)

@@ -119,19 +119,18 @@ def clip_boxes(boxes: ArrayLike, image_size: ArrayLike) -> Float:
     height, width = image_size_array("image_size", image_size)
 
     # RESULT
-    return np.asarray(np.clip(box, 0.0, np.array([width, height, width, height])))
+    return np.minimum(np.maximum(0.0, box), (width, height, width, height))
 
 
 def area_of(box: Float) -> Float:
     """Area of boxes, shape (..., 4) -> (...)."""
-    width = np.maximum(0.0, box[..., 2] - box[..., 0])
-    height = np.maximum(0.0, box[..., 3] - box[..., 1])
-    return width * height
+    sides = np.maximum(0.0, box[..., 2:] - box[..., :2])
+    return np.asarray(sides[..., 0] * sides[..., 1])
 
 
 def intersection_of(box: Float, other: Float) -> Float:
     """Intersection of boxes that broadcast against each other, shape (..., 4) -> (...)."""
     upper = np.minimum(box[..., 2:], other[..., 2:])
     lower = np.maximum(box[..., :2], other[..., :2])
-    width, height = np.moveaxis(np.maximum(0.0, upper - lower), -1, 0)
-    return np.asarray(width * height)
+    sides = np.maximum(0.0, upper - lower)
+    return np.asarray(sides[..., 0] * sides[..., 1])

@@ -21,7 +21,8 @@ def corner_radius(heights: ArrayLike, widths: ArrayLike, *, minimum_iou: float =
     - both move inwards: $(w - 2r)(h - 2r) = t q$;
     - both move outwards: $(w + 2r)(h + 2r) = q / t$.
 
-    The radius is the smallest of the three solutions,
+    The radius is the smallest of the three solutions. It is always the second: with $d = r/w + r/h - r^2/q$ the IoUs
+    are $\frac{1-d}{1+d}$, $1 - 2d + 2r^2/q$ and $\frac{q}{(w+2r)(h+2r)}$, and of these the second is the least.
 
     $$ r_1 = \frac{b - \sqrt{b^2 - 4 q \frac{1-t}{1+t}}}{2}, \quad
        r_2 = \frac{b - \sqrt{b^2 - 4 (1-t) q}}{4}, \quad
@@ -63,15 +64,12 @@ def corner_radius(heights: ArrayLike, widths: ArrayLike, *, minimum_iou: float =
 
     # QUANTITIES OF THE PAPER
     b, q = h + w, h * w
-    root_1 = np.sqrt((h - w) ** 2 + 8 * q * t / (1 + t))  # b^2 - 4 q (1-t)/(1+t), without its cancellation
-    root_2 = np.sqrt((h - w) ** 2 + 4 * q * t)
-    root_3 = np.sqrt((t * b) ** 2 + 4 * q * t * (1 - t))
+    root = np.sqrt((h - w) ** 2 + 4 * q * t)  # b^2 - 4 (1 - t) q, without its cancellation
 
     # RESULT
-    numerators = 2 * q * (1 - t) / (1 + t), (1 - t) * q, (1 - t) * q
-    denominators = b + root_1, b + root_2, t * b + root_3  # r = c / (b + root): (b - root) would cancel
-    roots = [np.divide(n, d, out=np.zeros(h.shape), where=d > 0) for n, d in zip(numerators, denominators, strict=True)]
-    return np.asarray(np.stack(roots).min(axis=0))
+    with np.errstate(invalid="ignore"):
+        radius = (1 - t) * q / (b + root)  # (b - root) / 4, which would cancel
+    return np.where(b > 0, radius, 0.0)
 
 
 def corner_heat_map(
@@ -128,5 +126,6 @@ def corner_heat_map(
         dx, dy = np.arange(width) - x, np.arange(height)[:, None] - y
         sigma = (2 * r + 1) / 6
         bump = np.exp(-(dx**2 + dy**2) / (2 * sigma**2))
-        heat[c] = np.maximum(heat[c], np.where((abs(dx) <= r) & (abs(dy) <= r), bump, 0.0))
+        within = (abs(dx) <= r) & (abs(dy) <= r)
+        heat[c] = np.maximum(heat[c], bump * within)
     return heat

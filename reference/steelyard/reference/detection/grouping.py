@@ -184,15 +184,12 @@ def group_extremes(
     x_t, x_l, x_b, x_r = xy[0, t, 0], xy[1, le, 0], xy[2, b, 0], xy[3, r, 0]
     c = class_id[0, t]
     same_class = (c == class_id[1, le]) & (c == class_id[2, b]) & (c == class_id[3, r]) & (c != -1)
-    top_is_highest = (y_t <= y_l) & (y_t <= y_b) & (y_t <= y_r)
-    left_is_leftmost = (x_l <= x_t) & (x_l <= x_b) & (x_l <= x_r)
-    bottom_is_lowest = (y_b >= y_t) & (y_b >= y_l) & (y_b >= y_r)
-    right_is_rightmost = (x_r >= x_t) & (x_r >= x_l) & (x_r >= x_b)
-    in_order = top_is_highest & left_is_leftmost & bottom_is_lowest & right_is_rightmost
+    in_order_down = (y_t <= y_l) & (y_l <= y_b) & (y_t <= y_r) & (y_r <= y_b)
+    in_order_across = (x_l <= x_t) & (x_t <= x_r) & (x_l <= x_b) & (x_b <= x_r)
     strong = score >= peak_threshold
     all_strong = strong[0, t] & strong[1, le] & strong[2, b] & strong[3, r]
     center = heat[c, (y_t + y_b) // 2, (x_l + x_r) // 2]
-    accepted = same_class & in_order & all_strong & (center >= center_threshold)
+    accepted = same_class & in_order_down & in_order_across & all_strong & (center >= center_threshold)
     s_t, s_l, s_b, s_r = score[0, t], score[1, le], score[2, b], score[3, r]
     total = (s_t + s_l + s_b + s_r + center_weight * center) / (4 + center_weight)
 
