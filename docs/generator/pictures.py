@@ -24,7 +24,7 @@ from steelyard.conformance.generation import SeededDraw
 
 Float = NDArray[np.float64]
 
-PLACES = ("boxes", "clipped", "windows", "anchors", "new_boxes", "box", "points")
+PLACES = ("boxes", "clipped", "windows", "anchors", "box", "points")
 """Outputs that are places in an image: x1, y1, x2, y2, or x, y."""
 GIVEN = ("boxes", "gt_boxes", "points")
 """Arguments that are such places, shown beside the answer."""

@@ -149,7 +149,8 @@ def _mutants(technique: Technique, caught: Mapping[str, Sequence[str]]) -> str:
     for mutant in technique.mutants:
         by = ", ".join(f"[{r}](#{anchor(technique, r)})" for r in caught.get(mutant.id, ()))
         seen = f" Seen in {plain(mutant.seen_in)}." if mutant.seen_in else ""
-        said.append(f"- `{mutant.id}`: {plain(mutant.summary)}.{seen}" + (f" Caught by {by}." if by else ""))
+        caught_by = f"Caught by {by}" if by else f"Rare: `steelyard mutants -m {mutant.id}` says what catches it"
+        said.append(f"- `{mutant.id}`: {plain(mutant.summary)}.{seen} {caught_by}.")
     return (
         "## Known mistakes\n\nMutants: wrong implementations that the requirements must catch, and by which a failure"
         " is explained.\n\n" + "\n".join(said)
