@@ -40,7 +40,7 @@ def without_torch(tmp_path):
     def run(*arguments):
         return subprocess.run(
             [sys.executable, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, text=True,
-            capture_output=True, check=False, timeout=120,
+            capture_output=True, check=False, timeout=600,
         )  # fmt: skip
 
     return run
@@ -79,7 +79,7 @@ def test_the_shell_completes_commands_techniques_and_targets(tmp_path):
         }  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-c", "from steelyard.conformance.command_line import app; app(prog_name='steelyard')"],
-            cwd=tmp_path, env=environment, text=True, capture_output=True, check=True, timeout=120,
+            cwd=tmp_path, env=environment, text=True, capture_output=True, check=True, timeout=600,
         )  # fmt: skip
         return done.stdout.split()
 
@@ -205,7 +205,7 @@ def test_a_library_that_is_not_installed_is_named(tmp_path):
 
     done = subprocess.run(
         [sys.executable, "-m", "steelyard.conformance", "check", "fvcore"], text=True, capture_output=True,
-        env={**os.environ, "PYTHONPATH": path}, check=False, timeout=120, cwd=Path(tmp_path),
+        env={**os.environ, "PYTHONPATH": path}, check=False, timeout=600, cwd=Path(tmp_path),
     )  # fmt: skip
 
     assert done.returncode == 3

@@ -100,7 +100,7 @@ class Reader:
     def run(self, block):
         interpreter = {"sh": ["bash", "-eu", "-o", "pipefail", "-c"], "python": [sys.executable, "-c"]}[block.language]
         done = subprocess.run(
-            [*interpreter, block.text], cwd=self.folder, env=self.environment, text=True, timeout=300,
+            [*interpreter, block.text], cwd=self.folder, env=self.environment, text=True, timeout=900,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         self.output = done.stdout
