@@ -142,11 +142,11 @@ def test_vectors_go_to_another_program_and_back(tmp_path):
 
 
 def test_a_technique_is_added_word_by_word(tmp_path):
-    """The page on adding a technique, followed in a copy of the repository's rooms."""
-    for room in ("reference", "impl", "conformance"):
-        shutil.copytree(
-            ROOT / room / "steelyard", tmp_path / room / "steelyard", ignore=shutil.ignore_patterns("__pycache__")
-        )
+    """The page on adding a technique, followed in a copy of the repository."""
+    for folder in ("reference", "impl", "conformance", "docs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "build"))
+    for file in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / file, tmp_path)
     reader = Reader(tmp_path)
     rooms = os.pathsep.join(str(tmp_path / room) for room in ("reference", "impl", "conformance"))
     reader.environment["PYTHONPATH"] = rooms  # before the installed ones
@@ -158,6 +158,8 @@ def test_a_technique_is_added_word_by_word(tmp_path):
     floors = json.loads((tmp_path / "conformance/steelyard/conformance/floor.json").read_text(encoding="utf-8"))
     assert floors["quick"]["saturating_loss"]["SAT-1"] >= 20
     assert set(floors["default"]) > {"saturating_loss"}
+    for name in ("docs/mutants", "conformance/tests/requirement-ids", "conformance/tests/vectors-manifest"):
+        assert "saturating_loss" in (tmp_path / f"{name}.json").read_text(encoding="utf-8"), name
 
 
 @pytest.mark.parametrize("page", [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
