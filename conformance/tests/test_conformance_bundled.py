@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from steelyard.conformance import bundled
-from steelyard.conformance.bundled import bundled_adapters
+from steelyard.conformance.bundled import bundled_adapters, known_entries
 from steelyard.conformance.command_line import app
 from steelyard.conformance.loading import BUNDLED
 from steelyard.conformance.registry import TECHNIQUES
@@ -41,15 +41,17 @@ def test_every_adapter_offers_techniques_and_says_what_it_adapts():
 
 
 def test_known_failures_name_requirements_that_exist():
-    """Statically, so that it holds also where the library is not installed."""
-    for file in sorted(BUNDLED.glob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Dict):
-                pairs = {k.value: v.value for k, v in zip(node.keys, node.values, strict=True)
-                         if isinstance(k, ast.Constant) and isinstance(v, ast.Constant)}  # fmt: skip
-                if {"technique", "requirement"} <= pairs.keys():
-                    TECHNIQUES[pairs["technique"]].requirement(pairs["requirement"])
-                    assert pairs["reason"], file.stem
+    """Statically, so that it holds also where the library is not installed; those of a loop one by one."""
+    entries = {
+        file.stem: list(known_entries(ast.parse(file.read_text(encoding="utf-8")))) for file in BUNDLED.glob("*.py")
+    }
+
+    for adapter, known in entries.items():
+        for entry in known:
+            TECHNIQUES[entry["technique"]].requirement(entry["requirement"])
+            assert entry["reason"], adapter
+    assert {"GHMC-10", "GHML-10", "GHMR-10"} <= {entry["requirement"] for entry in entries["_mmdet_soft_sampling"]}
+    assert len(entries["pytorch_toolbelt"]) == 15
 
 
 def test_the_table_and_its_json():

@@ -197,10 +197,28 @@ def test_all_that_needs_no_pytorch_works_without(without_torch):
     assert done.stdout == "[0.043322]\n"
 
 
-def test_a_library_that_is_not_installed_is_named(tmp_path):
-    """A bundled adapter without its library: what to install."""
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (
+            "ModuleNotFoundError('No module named fvcore', name='fvcore')",
+            "fvcore: needs the library fvcore, which is not installed; pip install fvcore",
+        ),
+        (
+            "ModuleNotFoundError('No module named cv2', name='cv2')",
+            "fvcore: needs the library cv2, which is not installed; pip install opencv-python-headless",
+        ),
+        (
+            "RuntimeError('operator fvcore::nms does not exist')",
+            "fvcore::nms does not exist; does `python -c 'import fvcore'` work here, and is this release of it made",
+        ),
+    ],
+    ids=["absent", "its own need", "does not load"],
+)
+def test_a_library_that_does_not_load_is_named(tmp_path, raised, said):
+    """A bundled adapter without its library, or with one that is broken: what to install, what to try."""
     blocked = tmp_path / "fvcore.py"
-    blocked.write_text("raise ModuleNotFoundError('No module named fvcore', name='fvcore')\n")
+    blocked.write_text(f"raise {raised}\n")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
 
     done = subprocess.run(
@@ -209,4 +227,4 @@ def test_a_library_that_is_not_installed_is_named(tmp_path):
     )  # fmt: skip
 
     assert done.returncode == 3
-    assert "fvcore: needs the library fvcore, which is not installed; pip install fvcore" in done.stderr
+    assert said in done.stderr

@@ -30,10 +30,8 @@ def known_failures() -> list[Known]:
     for file in sorted(BUNDLED.glob("*.py")):
         library = re.sub(r"^_(\w+?)_.*$", r"\1", file.stem)
         for entry in known_entries(ast.parse(file.read_text(encoding="utf-8"))):
-            if {"requirement", "reason"} <= entry.keys():
-                said = {name: _literal(value) for name, value in entry.items()}
-                url = said.get("url", "")
-                found.append(Known(library, said["technique"], said["requirement"], said["reason"], url))
+            said = (entry["technique"], entry["requirement"], entry["reason"], entry.get("url", ""))
+            found.append(Known(library, *said))
     return found
 
 
@@ -62,10 +60,3 @@ def pages() -> dict[str, list[tuple[str, str]]]:
             for technique in {entry.split()[0] for entry in about[1].split(";") if entry.strip()}:
                 found.setdefault(technique, []).append((file.name, title))
     return found
-
-
-def _literal(node: ast.expr) -> str:
-    try:
-        return str(ast.literal_eval(node))
-    except ValueError:
-        return ast.unparse(node)

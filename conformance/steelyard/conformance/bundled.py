@@ -67,17 +67,37 @@ def _names(tree: ast.Module) -> Iterator[str]:
             yield from (node.id for node in statement.targets if isinstance(node, ast.Name))
 
 
-def known_entries(tree: ast.Module) -> Iterator[dict[str, ast.expr]]:
-    """The entries of an adapter's KNOWN, by name: they are the dictionaries with a technique."""
+def known_entries(tree: ast.Module) -> Iterator[dict[str, str]]:
+    """The entries of an adapter's KNOWN, as they are when it is loaded: the dictionaries with a technique.
+
+    An entry may stand in a loop over names of requirements, or over pairs of technique and requirement.
+    """
+    loops = {id(node.elt): node for node in ast.walk(tree) if isinstance(node, ast.GeneratorExp)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
-            pairs = zip(node.keys, node.values, strict=True)
-            entry = {str(key.value): value for key, value in pairs if isinstance(key, ast.Constant)}
+            entry = {ast.literal_eval(key): value for key, value in zip(node.keys, node.values, strict=True) if key}
             if "technique" in entry:
-                yield entry
+                for bound in _rounds(loops.get(id(node))):
+                    yield {name: _value(value, bound) for name, value in entry.items()}
+
+
+def _rounds(loop: ast.GeneratorExp | None) -> Iterator[dict[str, str]]:
+    """The loop's names in each of its rounds; without a loop one round, and no name."""
+    if loop is None:
+        yield {}
+        return
+    (generator,) = loop.generators
+    target = generator.target
+    names = target.elts if isinstance(target, ast.Tuple) else [target]
+    for item in ast.literal_eval(generator.iter):
+        values = item if isinstance(target, ast.Tuple) else (item,)
+        yield {name.id: value for name, value in zip(names, values, strict=True) if isinstance(name, ast.Name)}
+
+
+def _value(node: ast.expr, bound: Mapping[str, str]) -> str:
+    return bound[node.id] if isinstance(node, ast.Name) else str(ast.literal_eval(node))
 
 
 def _known(tree: ast.Module) -> set[str]:
     """The techniques that the entries of KNOWN name."""
-    named = (entry["technique"] for entry in known_entries(tree))
-    return {name.value for name in named if isinstance(name, ast.Constant) and isinstance(name.value, str)}
+    return {entry["technique"] for entry in known_entries(tree)}

@@ -79,8 +79,8 @@ def diagnose(
     if best is None and len(wrong) < len(technique.outputs) + len(wanted):
         best = _nearest(technique, dialect, answers, others, wanted, wrong)
         where = f"{' and '.join(wrong)} alone: "
-    if best is None and partly and failed and others and not wanted:
-        answers = [*failed, *others]
+    if best is None and partly and failed and others:
+        answers = [*failed, *_answers(technique, candidate, elsewhere, wanted)]
         best = _nearest(technique, dialect, answers, others, wanted, None)
         where = "in part, for it does not fit all inputs: "
     if best is None:

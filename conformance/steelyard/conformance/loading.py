@@ -254,7 +254,18 @@ def _run(name: str, load: Callable[[], object]) -> None:
     except SystemExit as error:
         raise LoadError(f"{name}: exits the interpreter while loading (status {error.code})") from error
     except Exception as error:
-        raise LoadError(f"{name}: raised {type(error).__name__} while loading: {error}") from error
+        raise LoadError(f"{name}: raised {type(error).__name__} while loading: {error}{_of_library(name)}") from error
+
+
+def _of_library(name: str) -> str:
+    """What to try where an installed library does not load: its compiled part may be made for another PyTorch."""
+    if not (BUNDLED / f"{name}.py").is_file():
+        return ""
+    return f"; does `python -c 'import {name}'` work here, and is this release of it made for the PyTorch beside it?"
+
+
+_INSTALLED_AS = {"cv2": "opencv-python-headless", "mmcv._ext": "mmcv (in place of mmcv-lite)", "PIL": "pillow"}
+"""Modules that a library of an adapter may lack, by the package that has them, where the names differ."""
 
 
 def _missing_module(name: str, error: ModuleNotFoundError) -> str:
@@ -262,7 +273,8 @@ def _missing_module(name: str, error: ModuleNotFoundError) -> str:
     if missing == "torch":
         return f"{name}: PyTorch is not installed; pip install 'steelyard[torch]'"
     if (BUNDLED / f"{name}.py").is_file():
-        return f"{name}: needs the library {missing}, which is not installed; pip install {missing.replace('_', '-')}"
+        package = _INSTALLED_AS.get(missing, missing.replace("_", "-"))
+        return f"{name}: needs the library {missing}, which is not installed; pip install {package}"
     if missing == name.split(".", maxsplit=1)[0]:
         bundled = sorted(path.stem for path in BUNDLED.glob("[!_]*.py"))
         return (
