@@ -704,6 +704,14 @@ EXAMPLES = {
         },
         gradient=("corners",),
     ),
+    "seesaw_loss": Example(
+        lambda draw, n: {
+            "logits": draw.normal(n, CLASSES),
+            "labels": draw.labels(n),
+            "counts": draw.integers(1, 99, CLASSES),
+        },
+        gradient=("logits",),
+    ),
     "sigmoid_focal_loss": Example(_sigmoid, gradient=("logits",)),
     "sigmoid_focal_loss_with_labels": Example(_sigmoid_labels, gradient=("logits",)),
     "sliding_windows": Example(
