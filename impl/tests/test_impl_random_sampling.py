@@ -1,10 +1,14 @@
-"""Random sampling of batches: the specification's sample, bit for bit, without looking at a value."""
+"""Random sampling of batches: the specification's sample, bit for bit, or by its law; without looking at a value."""
+
+from math import comb
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chi2
 
 from steelyard.impl import random_sampling
+from steelyard.impl.hard_sampling import keyed_draws, uniform_draws
 from steelyard.reference import random_sampling as specified
 
 
@@ -25,6 +29,77 @@ def test_same_sample_as_specified(seed):
     expected = specified(labels, keys, **options)
     np.testing.assert_array_equal(sample.positive.numpy(), expected.positive)
     np.testing.assert_array_equal(sample.negative.numpy(), expected.negative)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_few_smallest_keys_of_many_blocks(seed):
+    """With a limit the smallest are looked for in few blocks only: the same ones, ties at all borders among them."""
+    random = np.random.default_rng(seed)
+    limit, length = int(random.integers(1, 5)), int(random.integers(1, 40 * keyed_draws.BLOCK))
+    keys = torch.from_numpy(random.integers(0, [3, 40, 10_000][seed % 3], (3, length)) / 10_000)
+    group = torch.from_numpy(random.random((3, length)) < [0.02, 0.5, 1.0][seed // 3 % 3])
+    number = torch.from_numpy(random.integers(0, limit + 1, (3, 1)))
+
+    few = keyed_draws.smallest_keys(keys, group, number, limit=limit)
+
+    assert torch.equal(few, keyed_draws.smallest_keys(keys, group, number))
+
+
+@pytest.mark.parametrize("few", [uniform_draws.FEW, 0], ids=["by ranks", "by blocks"])
+@pytest.mark.parametrize(
+    ("positives", "negatives", "num_samples", "fraction"),
+    [(3, 5, 4, 0.5), (6, 7, 8, 1.0), (7, 9, 7, 0.6), (0, 5, 5, 0.5), (4, 0, 3, 1.0), (2, 18, 3, 0.0), (18, 2, 3, 1.0)],
+)
+def test_without_keys_any_subset_has_one_probability(positives, negatives, num_samples, fraction, few, monkeypatch):
+    """All subsets of the right size come, equally often: chi-squared at 1e-6, 20,000 draws, one seed."""
+    monkeypatch.setattr(uniform_draws, "FEW", few)
+    torch.manual_seed(0)
+    labels = torch.tensor([0] * positives + [2] * negatives + [-1] * 70)[torch.randperm(positives + negatives + 70)]
+    options = {"num_samples": num_samples, "positive_fraction": fraction}
+
+    sample = random_sampling(labels.expand(20_000, -1), num_classes=2, **options)
+
+    drawn = min(positives, int(num_samples * fraction))
+    groups = (sample.positive, labels == 0, drawn), (sample.negative, labels == 2, min(negatives, num_samples - drawn))
+    for chosen, group, number in groups:
+        assert not chosen[:, ~group].any()
+        assert (chosen.sum(dim=-1) == number).all()
+        subsets = comb(int(group.sum()), number)
+        if subsets == 1:
+            continue
+        _, times = chosen[:, group].unique(dim=0, return_counts=True)
+        assert len(times) == subsets
+        expected = 20_000 / subsets
+        assert ((times - expected) ** 2 / expected).sum() < chi2.isf(1e-6, subsets - 1)
+
+
+def test_without_keys_runs_without_data_and_compiles():
+    """meta device, fullgraph, vmap, no candidate at all: right numbers, by ranks and by blocks."""
+    for length in (50, 5000, 0):
+        labels = torch.randint(-1, 4, (2, length), generator=torch.Generator().manual_seed(0))
+
+        def sample(labels):
+            return random_sampling(labels, num_classes=3, num_samples=16)
+
+        assert sample(labels.to("meta")).negative.shape == labels.shape
+        ways = sample(labels), torch.compile(sample, fullgraph=True, backend="aot_eager")(labels)
+        for positive, negative in (*ways, torch.func.vmap(sample, randomness="different")(labels)):
+            assert positive.sum(dim=-1).tolist() == [8 if length else 0] * 2
+            assert negative.sum(dim=-1).tolist() == [8 if length else 0] * 2
+            assert not (positive & ~((labels >= 0) & (labels < 3))).any()
+            assert not (negative & (labels != 3)).any()
+
+
+def test_labels_of_any_integers():
+    """Unsigned ones have nothing to ignore."""
+    labels = torch.randint(0, 4, (2, 300))
+
+    for dtype in (torch.uint8, torch.int8, torch.int32):
+        torch.manual_seed(1)
+        sample = random_sampling(labels.to(dtype), num_classes=3, num_samples=8)
+        torch.manual_seed(1)
+        expected = random_sampling(labels, num_classes=3, num_samples=8)
+        assert all(torch.equal(one, other) for one, other in zip(sample, expected, strict=True))
 
 
 def test_runs_without_data_compiles_and_maps():

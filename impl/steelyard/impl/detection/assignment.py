@@ -1,20 +1,27 @@
-"""Max-IoU assignment of whole batches, a few objects at a time.
+"""Max-IoU assignment of whole batches, some candidates at a time: what is made of them stays in a cache.
 
 Specification: `steelyard.reference.detection.assignment`.
 """
 
+from collections.abc import Callable
+from math import prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, discrete_tensor, float_tensor, one_of, optional_fraction
-from steelyard.impl.detection.box_overlaps import iou_of, quotient_of
+from steelyard.impl.detection.box_overlaps import quotient_of
 from steelyard.impl.detection.boxes import area_of, box_pairs, common_shape, intersection_of
 
 LOW_QUALITY_RULES = ("keep", "overwrite_last")
-OBJECTS_AT_A_TIME = 8
-"""IoUs are made, used and freed for so many objects: a few tensors (..., 8, N) exist at once, none is (..., M, N)."""
+OBJECTS_AT_A_TIME = 24
+"""A float32 holds a bit for each of them; a few tensors (..., 24, n) of n candidates exist at once, no (..., M, N)."""
+PAIRS_AT_A_TIME = 2**17
+"""In eager mode: half a megabyte of float32, of which the cache of a core holds several."""
+SHORTEST = 64  # candidates at a time, below which calls cost more than what they compute
+Overlap = Callable[[slice, slice], Tensor]
+"""IoUs (..., m, n) of some objects with some candidates, 0 where one of them takes no part; to be overwritten."""
 
 
 class Matching(NamedTuple):
@@ -34,13 +41,16 @@ class Assignment(NamedTuple):
     labels: Tensor
 
 
-class _Best(NamedTuple):
-    """What is known after some of the objects, each (..., N); IoU -1 before the first."""
+class _Found(NamedTuple):
+    """Some candidates among all objects; IoU and object (..., n), of each group of objects (..., n) and (..., m)."""
 
     iou: Tensor
-    gt: Tensor
-    claimed_by: Tensor
-    """Last object by the low-quality rule whose best candidate this is, -1 for none."""
+    from_end: Tensor
+    """First object of the largest IoU, counted from the end, 0 for none; whole numbers in the dtype of the IoU."""
+    claims: list[Tensor]
+    """Sum of 2^j over the objects j of a group of whose IoUs here this one is the highest."""
+    highest: list[Tensor]
+    """These highest IoUs."""
 
 
 def max_iou_matching(
@@ -66,13 +76,16 @@ def max_iou_matching(
     batch, (objects, candidates) = iou.shape[:-2], iou.shape[-2:]
     is_object = _mask("gt_mask", gt_mask, (*batch, objects), iou.device)
     in_play = _mask("candidate_mask", candidate_mask, (*batch, candidates), iou.device)
-    best = _nothing_yet(in_play, compute_dtype(iou))
-    for start in range(0, objects, OBJECTS_AT_A_TIME):
-        few = slice(start, start + OBJECTS_AT_A_TIME)
-        takes_part = is_object[..., few].unsqueeze(-1) & in_play.unsqueeze(-2)
-        overlap = torch.where(takes_part, iou[..., few, :].to(compute_dtype(iou)), -1.0)
-        best = _with_more_objects(best, overlap, start, low_quality, minimum_low_quality_iou)
-    return _matching(best, is_object.any(-1), in_play, foreground_iou, background_iou, low_quality)
+    dtype = compute_dtype(iou)
+
+    def overlap(objects: slice, candidates: slice) -> Tensor:
+        takes_part = is_object[..., objects].unsqueeze(-1) & in_play[..., candidates].unsqueeze(-2)
+        return torch.where(takes_part, iou[..., objects, candidates].to(dtype), 0.0)
+
+    with torch.no_grad():
+        best = _best_of_all(overlap, is_object, in_play, dtype, low_quality, minimum_low_quality_iou)
+        matched = _matching(*best, is_object.any(-1), foreground_iou, background_iou, low_quality)
+    return matched if candidate_mask is None else _without(in_play, matched)
 
 
 def max_iou_assignment(  # noqa: PLR0913 - the thresholds and switches of the rule, by keyword
@@ -94,7 +107,7 @@ def max_iou_assignment(  # noqa: PLR0913 - the thresholds and switches of the ru
     Shapes: `boxes` float (..., N, 4) or (N, 4) for all images, `gt_boxes` float (..., M, 4), `gt_labels` int (..., M)
     with -1 for padding, `candidate_mask` bool (..., N), `ignore_regions` float (..., R, 4) with empty boxes for
     padding -> (..., N) each.
-    Memory: at most 7 x 8 floats a candidate at one time, however many objects there are (test_impl_assignment).
+    Memory: a few floats a candidate, however many objects there are (test_impl_assignment); nothing is differentiated.
     Specification: `steelyard.reference.detection.assignment.max_iou_assignment`.
     """
     gt, candidate = box_pairs(gt_boxes, boxes)
@@ -106,18 +119,28 @@ def max_iou_assignment(  # noqa: PLR0913 - the thresholds and switches of the ru
     in_play = _mask("candidate_mask", candidate_mask, (*batch, boxes.shape[-2]), boxes.device)
     is_object = gt_labels >= 0
 
+    # what takes no part has no area, so its IoUs are 0, whatever else it holds
+    gt = torch.where(is_object[..., None, None], gt, 0.0)
+    if candidate_mask is not None:
+        candidate = torch.where(in_play[..., None, :, None], candidate, 0.0)
     candidate = candidate.movedim(-1, 0).contiguous().movedim(0, -1)  # every coordinate lies together: read often
-    best = _nothing_yet(in_play, gt.dtype)
-    for start in range(0, gt_boxes.shape[-2], OBJECTS_AT_A_TIME):
-        few = slice(start, start + OBJECTS_AT_A_TIME)
-        overlap = iou_of(gt[..., few, :, :], candidate)
-        overlap = overlap.masked_fill(~is_object[..., few].unsqueeze(-1), -1.0)
-        if candidate_mask is not None:
-            overlap = overlap.masked_fill(~in_play.unsqueeze(-2), -1.0)
-        best = _with_more_objects(best, overlap, start, low_quality, minimum_low_quality_iou)
-        del overlap  # before the next ones are made
-    any_object = is_object.any(-1).expand(batch)
-    matched_gt, max_iou, state = _matching(best, any_object, in_play, foreground_iou, background_iou, low_quality)
+    candidate_area, area = area_of(candidate), area_of(gt)
+    # an object without area shares none: its IoUs are 0, also with candidates without area
+    area = torch.where(area > 0, area, torch.inf)
+
+    def overlap(objects: slice, candidates: slice) -> Tensor:
+        few, some = gt[..., objects, :, :], candidate[..., candidates, :]
+        width, height = (
+            torch.minimum(few[..., end], some[..., end]).sub_(torch.maximum(few[..., start], some[..., start]))
+            for start, end in ((0, 2), (1, 3))
+        )
+        shared = width.clamp(min=0).mul_(height.clamp(min=0))
+        return shared.div_(torch.add(area[..., objects, :], candidate_area[..., candidates]).sub_(shared))
+
+    with torch.no_grad():
+        best = _best_of_all(overlap, is_object, in_play, gt.dtype, low_quality, minimum_low_quality_iou)
+        matched = _matching(*best, is_object.any(-1).expand(batch), foreground_iou, background_iou, low_quality)
+    matched_gt, max_iou, state = matched if candidate_mask is None else _without(in_play, matched)
 
     if ignore_regions is not None and ignore_threshold is not None:
         state = state.masked_fill(_mostly_inside(boxes, ignore_regions, ignore_threshold), -1)
@@ -128,48 +151,104 @@ def max_iou_assignment(  # noqa: PLR0913 - the thresholds and switches of the ru
     return Assignment(matched_gt, max_iou, state, labels)
 
 
-def _nothing_yet(in_play: Tensor, dtype: torch.dtype) -> _Best:
-    zeros = torch.zeros_like(in_play, dtype=torch.int64)
-    return _Best(torch.full_like(in_play, -1.0, dtype=dtype), zeros, zeros - 1)
+def _best_of_all(
+    overlap: Overlap,
+    is_object: Tensor,
+    in_play: Tensor,
+    dtype: torch.dtype,
+    low_quality: str | None,
+    minimum_low_quality_iou: float,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Best IoU, its object, and the last object by the low-quality rule, -1 for none; (..., N)."""
+    objects, candidates = is_object.shape[-1], in_play.shape[-1]
+    if objects == 0 or candidates == 0:
+        nothing = torch.zeros_like(in_play, dtype=torch.int64)
+        return nothing.to(dtype), nothing, None
+    groups = [slice(start, start + OBJECTS_AT_A_TIME) for start in range(0, objects, OBJECTS_AT_A_TIME)]
+    parts = [slice(0, candidates)]
+    if not torch.compiler.is_compiling():
+        pairs = max(prod(in_play.shape[:-1]) * min(objects, OBJECTS_AT_A_TIME), 1)
+        width = max(PAIRS_AT_A_TIME // pairs, SHORTEST)
+        parts = [slice(start, min(start + width, candidates)) for start in range(0, candidates, width)]
+    from_end = torch.where(is_object, objects - torch.arange(objects, device=is_object.device), 0).to(dtype)
+
+    best, gt, claims, highest = [], [], [], []
+    for part in parts:
+        found = _among_objects(overlap, groups, part, from_end, claiming=low_quality is not None)
+        best.append(found.iou)
+        gt.append(torch.where(found.from_end > 0, objects - found.from_end, 0).long())
+        claims.append(found.claims)
+        highest.append(found.highest)
+    claimed_by = None if low_quality is None else _last_claims(claims, highest, minimum_low_quality_iou)
+    return torch.cat(best, dim=-1), torch.cat(gt, dim=-1), claimed_by
 
 
-def _with_more_objects(
-    best: _Best, overlap: Tensor, start: int, low_quality: str | None, minimum_low_quality_iou: float
-) -> _Best:
-    """Take in objects `start`, `start` + 1, ... with IoUs (..., m, N), -1 where one of the two takes no part."""
-    if overlap.numel() == 0:
-        return best
-    iou, index = overlap.max(-2)  # of equal ones the first, as the specification has it
-    better = iou > best.iou
-    claimed_by = best.claimed_by
-    if low_quality is not None:
-        # all candidates are here, so the best IoU of these objects is final: no second pass over the others
-        highest = overlap.amax(-1, keepdim=True)
-        highest = torch.where((highest > 0) & (highest >= minimum_low_quality_iou), highest, torch.inf)
-        number = start + torch.arange(overlap.shape[-2], device=overlap.device).unsqueeze(-1)
-        claimed_by = torch.maximum(claimed_by, torch.where(overlap == highest, number, -1).amax(-2))
-    return _Best(torch.where(better, iou, best.iou), torch.where(better, start + index, best.gt), claimed_by)
+def _among_objects(overlap: Overlap, groups: list[slice], part: slice, from_end: Tensor, *, claiming: bool) -> _Found:
+    """Some candidates, with one group of objects after the other."""
+    best = first = from_end.new_zeros(())
+    claims, highest = [], []
+    for group in groups:
+        iou = overlap(group, part)
+        if claiming:
+            highest.append(iou.amax(-1, keepdim=True))
+            bit = 2.0 ** torch.arange(iou.shape[-2], device=iou.device, dtype=iou.dtype)
+            claims.append(_one_where_zero(iou - highest[-1]).mul_(bit.unsqueeze(-1)).sum(-2))
+        best_here = iou.amax(-2, keepdim=True)
+        first_here = _one_where_zero(iou.sub_(best_here)).mul_(from_end[..., group].unsqueeze(-1)).amax(-2)
+        best_here = best_here.squeeze(-2)
+        if len(groups) > 1:  # of equal ones the first is the largest from the end; without any object it is 0
+            first_here = torch.where(best_here < best, 0.0, first_here)
+            first = torch.maximum(torch.where(best_here > best, 0.0, first), first_here)
+            best = torch.maximum(best, best_here)
+        else:
+            best, first = best_here, first_here
+    return _Found(best, first, claims, highest)
+
+
+def _one_where_zero(below: Tensor) -> Tensor:
+    """In place, of numbers up to 0: several times as fast as a comparison, which makes a bool of another size."""
+    return below.sign_().add_(1)
+
+
+def _last_claims(claims: list[list[Tensor]], highest: list[list[Tensor]], minimum: float) -> Tensor:
+    """Last object that claims each candidate, -1 for none: now the highest IoU of each object in all parts is known."""
+    of_all = [torch.stack(of_group).amax(0) for of_group in zip(*highest, strict=True)]
+    found = []
+    for claims_here, highest_here in zip(claims, highest, strict=True):
+        last = torch.full((), -1, device=of_all[0].device)
+        for group, (sums, here, best) in enumerate(zip(claims_here, highest_here, of_all, strict=True)):
+            holds = ((here == best) & (here > 0) & (here >= minimum)).squeeze(-1)
+            held = (holds.long() << torch.arange(here.shape[-2], device=here.device)).sum(-1, keepdim=True)
+            exponent = torch.frexp((sums.long() & held).to(sums.dtype)).exponent  # j + 1 of 2^j, and 0 of 0
+            last = torch.maximum(last, torch.where(exponent > 0, exponent + (group * OBJECTS_AT_A_TIME - 1), -1).long())
+        found.append(last)
+    return torch.cat(found, dim=-1)
 
 
 def _matching(
-    best: _Best,
+    max_iou: Tensor,
+    matched_gt: Tensor,
+    claimed_by: Tensor | None,
     any_object: Tensor,
-    in_play: Tensor,
     foreground_iou: float,
     background_iou: float,
     low_quality: str | None,
 ) -> Matching:
-    max_iou, matched_gt = best.iou.clamp(min=0), best.gt
     is_foreground = max_iou >= foreground_iou
-    if low_quality is not None:
-        is_claimed = best.claimed_by >= 0
+    if claimed_by is not None:
+        is_claimed = claimed_by >= 0
         is_foreground = is_foreground | is_claimed
         if low_quality == "overwrite_last":
-            matched_gt = torch.where(is_claimed, best.claimed_by, matched_gt)
-    is_background = max_iou < background_iou
-    state = torch.where(is_foreground, 1, torch.where(is_background, 0, -1))
-    state = torch.where(any_object.unsqueeze(-1), state, 0)
-    return Matching(matched_gt, max_iou, torch.where(in_play, state, -1).to(torch.int8))
+            matched_gt = torch.where(is_claimed, claimed_by, matched_gt)
+    # bytes all along: 1 foreground, 0 background, -1 neither
+    decided = (is_foreground | (max_iou < background_iou)).to(torch.int8)
+    state = (is_foreground.to(torch.int8) + decided - 1) * any_object.unsqueeze(-1)
+    return Matching(matched_gt, max_iou, state)
+
+
+def _without(in_play: Tensor, matched: Matching) -> Matching:
+    """Candidates out of play are ignored; their IoUs are 0 already."""
+    return Matching(matched.matched_gt * in_play, matched.max_iou, torch.where(in_play, matched.state, -1))
 
 
 def _mostly_inside(boxes: Tensor, regions: Tensor, threshold: float) -> Tensor:

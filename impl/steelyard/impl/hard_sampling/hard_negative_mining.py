@@ -1,4 +1,4 @@
-"""SSD's hard-negative mining of a whole batch by one sort, and the confidence loss on what it selects.
+"""SSD's hard-negative mining of a whole batch, and the confidence loss on what it selects.
 
 Specification: `steelyard.reference.hard_sampling.hard_negative_mining`.
 """
@@ -10,7 +10,9 @@ from torch import Tensor
 
 from steelyard.impl.checks import count, discrete_tensor, float_tensor, non_negative
 from steelyard.impl.collectives import summed
+from steelyard.impl.hard_sampling.keyed_draws import lowest
 from steelyard.impl.hard_sampling.random_sampling import Sample
+from steelyard.impl.hard_sampling.selection_by_digits import lowest_by_digits
 from steelyard.impl.soft_sampling.softmax_focal_loss import softmax_focal_loss
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
@@ -71,13 +73,12 @@ def ssd_confidence_loss(
     return selected.sum() / summed(positive.sum(), group).clamp(min=1)
 
 
-def hardest(losses: Tensor, group: Tensor, number: Tensor) -> Tensor:
-    """The members of a group with the largest losses, of equal ones the first.
+def hardest(losses: Tensor, group: Tensor, number: Tensor, *, limit: int | None = None) -> Tensor:
+    """The members of a group with the largest losses, of equal ones the first; fast where `number` has a `limit`.
 
     Shapes: `losses` float (..., N), `group` bool (..., N), `number` int (..., 1) -> bool (..., N).
     """
-    order = losses.detach().masked_fill(~group, -torch.inf).sort(dim=-1, descending=True, stable=True).indices
-    member = group.gather(-1, order)
-    # counting members, not places: a member at minus infinity may stand behind one that is none
-    chosen = member & (member.cumsum(-1) <= number)
-    return torch.zeros_like(group).scatter(-1, order, chosen)
+    easiness = -losses.detach()
+    if limit is not None:
+        return lowest(easiness, group, number, min(limit, losses.shape[-1]))
+    return lowest_by_digits(easiness, group, number)

@@ -53,8 +53,8 @@ def iou_balanced_negatives(  # noqa: PLR0913 - the bins and the floor, by keywor
     from_bins = torch.maximum(wanted, number - below.sum(dim=-1, keepdim=True))
     from_bins = from_bins.minimum(above.sum(dim=-1, keepdim=True))
     quota = wanted.div(num_bins, rounding_mode="floor")
-    drawn = draw_by_groups(bins, keys, fill_keys, quota=quota, total=from_bins)
-    return drawn | smallest_keys(keys, below, number - from_bins)
+    drawn = draw_by_groups(bins, keys, fill_keys, quota=quota, total=from_bins, num_groups=num_bins)
+    return drawn if floor_iou is None else drawn | smallest_keys(keys, below, number - from_bins)
 
 
 def _bin_of(iou: Tensor, negative: Tensor, num_bins: int, lower: float, upper: str | float) -> Tensor:

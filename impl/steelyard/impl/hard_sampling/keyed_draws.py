@@ -1,4 +1,4 @@
-"""Random draws without replacement, made of explicit uniform keys, for whole batches: sorts, no index lists.
+"""Random draws without replacement, made of explicit uniform keys, for whole batches: no index lists.
 
 Specification: `steelyard.reference.hard_sampling.keyed_draws`.
 """
@@ -7,6 +7,11 @@ import torch
 from torch import Tensor
 
 from steelyard.impl.checks import float_tensor
+from steelyard.impl.hard_sampling.selection_by_digits import lowest_by_digits
+from steelyard.impl.slices import in_slices
+
+BLOCK = 32  # keys
+FEW_GROUPS = 4
 
 
 def key_tensor(name: str, value: Tensor) -> Tensor:
@@ -17,24 +22,73 @@ def key_tensor(name: str, value: Tensor) -> Tensor:
     return value
 
 
-def smallest_keys(keys: Tensor, group: Tensor, number: Tensor) -> Tensor:
-    """The members of a group with the smallest keys: `number` (..., 1), or all if there are fewer."""
-    order = keys.masked_fill(~group, 2.0).sort(dim=-1, stable=True).indices  # keys are below 1: all others come last
-    drawn = (torch.arange(keys.shape[-1], device=keys.device) < number).expand(keys.shape)
-    return torch.zeros_like(group).scatter(-1, order, drawn) & group
+def smallest_keys(keys: Tensor, group: Tensor, number: Tensor, *, limit: int | None = None) -> Tensor:
+    """The members of a group with the smallest keys: `number` (..., 1), or all if there are fewer.
+
+    A `limit` that `number` never exceeds makes it fast.
+    """
+    if limit is None:
+        return lowest_by_digits(keys, group, number)
+    limit = min(limit, keys.shape[-1])
+    blocks = keys.shape[-1] // BLOCK
+    if blocks < 4 * limit:
+        return lowest(keys, group, number, limit)
+
+    # that many of the smallest keys lie in as many blocks, those with the smallest minima
+    cut = blocks * BLOCK
+    in_blocks = [tensor[..., :cut].unflatten(-1, (blocks, BLOCK)) for tensor in (keys, group)]  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        minima = in_slices(
+            lambda key, member: torch.where(member, key, torch.inf).amin(-1), *in_blocks, shared=keys.ndim
+        )
+    near = lowest(minima, torch.ones_like(minima, dtype=torch.bool), torch.full_like(number, limit), limit)
+    near = torch.where(near, torch.arange(blocks, device=keys.device), blocks)
+    near = near.topk(limit, dim=-1, largest=False).values  # in order, for the sake of equal keys
+    inside = near.unsqueeze(-1).expand(*near.shape, BLOCK)
+    near_keys, near_group = (
+        torch.cat([block.gather(-2, inside).flatten(-2), tensor[..., cut:]], dim=-1)
+        for block, tensor in zip(in_blocks, (keys, group), strict=True)
+    )
+    drawn = lowest(near_keys, near_group, number, limit)
+    place = (near.unsqueeze(-1) * BLOCK + torch.arange(BLOCK, device=keys.device)).flatten(-2)
+    chosen = torch.zeros_like(group).scatter(-1, place, drawn[..., : limit * BLOCK])
+    chosen[..., cut:] = drawn[..., limit * BLOCK :]
+    return chosen
 
 
-def draw_by_groups(groups: Tensor, keys: Tensor, fill_keys: Tensor, *, quota: Tensor, total: Tensor) -> Tensor:
+def lowest(values: Tensor, group: Tensor, number: Tensor, limit: int) -> Tensor:
+    """The members of a group with the lowest values, of equal ones the first: `number` (..., 1), at most `limit`.
+
+    Shapes: `values` float (..., N), `group` bool (..., N) -> bool (..., N).
+    """
+    if limit == 0:
+        return torch.zeros_like(group)
+    values = torch.where(group, values, torch.inf)
+    last = values.topk(limit, dim=-1, largest=False).values.gather(-1, (number - 1).clamp(0, limit - 1))
+    below, tied = (values < last) & (number > 0), (values == last) & group
+    room = number - below.sum(dim=-1, keepdim=True)
+    return below | (tied & (tied.cumsum(-1, dtype=torch.int32) <= room))
+
+
+def draw_by_groups(
+    groups: Tensor, keys: Tensor, fill_keys: Tensor, *, quota: Tensor, total: Tensor, num_groups: int | None = None
+) -> Tensor:
     """At most `quota` (..., 1) of each group (-1: of none), then of all alike to make up `total` (..., 1).
 
     One of the two draws by `fill_keys` is empty: either nobody is dropped or nobody joins.
     """
     members = groups >= 0
-    drawn = members & (rank_in_group(groups, keys) < quota)
+    if num_groups is not None and num_groups <= FEW_GROUPS:  # a draw of their own costs less than ranks in all
+        is_of_group = groups.unsqueeze(-2) == torch.arange(num_groups, device=groups.device).unsqueeze(-1)
+        same_keys = keys.unsqueeze(-2).expand(is_of_group.shape)
+        drawn = smallest_keys(same_keys, is_of_group, quota.unsqueeze(-2).expand(*is_of_group.shape[:-1], 1)).any(-2)
+    else:
+        drawn = members & (rank_in_group(groups, keys) < quota)
     taken = drawn.sum(dim=-1, keepdim=True)
-    stay = smallest_keys(fill_keys, drawn, total)
-    join = smallest_keys(fill_keys, members & ~drawn, total - taken)
-    return torch.where(taken > total, stay, drawn | join)
+    # who is drawn stays or some of the others join: one draw among those, and a number that is not negative
+    too_many = taken > total
+    filled = smallest_keys(fill_keys, torch.where(too_many, drawn, members & ~drawn), (total - taken * ~too_many))
+    return torch.where(too_many, filled, drawn | filled)
 
 
 def rank_in_group(groups: Tensor, keys: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from steelyard.impl.detection.non_maximum_suppression import suppress_sorted
 from steelyard.impl.detection.selection import best_indices, flags, take
 from steelyard.impl.hard_sampling.hard_negative_mining import hardest
 from steelyard.impl.hard_sampling.random_sampling import Sample, quotas
+from steelyard.impl.hard_sampling.uniform_draws import count_members
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
     from torch.distributed import ProcessGroup
@@ -94,10 +95,12 @@ def stratified_hard_example_mining(
     if float_tensor("losses", losses).ndim == 0:
         raise ValueError("losses: expected shape (..., N), got ()")
     discrete_tensor("labels", labels, shape=losses.shape, of="that of losses")
-    groups = quotas(labels, num_classes, num_samples, positive_fraction, negatives_per_positive)
+    members = count_members(labels, count("num_classes", num_classes))
+    numbers = quotas(members.size, num_samples, positive_fraction, negatives_per_positive)
+    limit = int(num_samples * positive_fraction)
     return Sample(
-        hardest(losses, groups.foreground, groups.num_positive),
-        hardest(losses, groups.background, groups.num_negative),
+        hardest(losses, (labels >= 0) & (labels < num_classes), numbers[..., :1], limit=limit),
+        hardest(losses, labels == num_classes, numbers[..., 1:], limit=num_samples),
     )
 
 

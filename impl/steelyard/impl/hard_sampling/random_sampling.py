@@ -1,4 +1,4 @@
-"""Random sampling of a whole batch by sorted keys: fixed shapes, no index lists.
+"""Random sampling of a whole batch: fixed shapes, no index lists.
 
 Specification: `steelyard.reference.hard_sampling.random_sampling`.
 """
@@ -6,10 +6,12 @@ Specification: `steelyard.reference.hard_sampling.random_sampling`.
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from steelyard.impl.checks import count, discrete_tensor, fraction
 from steelyard.impl.hard_sampling.keyed_draws import key_tensor, smallest_keys
+from steelyard.impl.hard_sampling.uniform_draws import count_members, draw_uniformly
 
 
 class Sample(NamedTuple):
@@ -19,58 +21,53 @@ class Sample(NamedTuple):
     negative: Tensor
 
 
-class Quotas(NamedTuple):
-    """Who may be sampled, bool (..., N), and how many of them are, int (..., 1)."""
-
-    foreground: Tensor
-    background: Tensor
-    num_positive: Tensor
-    num_negative: Tensor
-
-
 def random_sampling(
     labels: Tensor,
-    keys: Tensor,
+    keys: Tensor | None = None,
     *,
     num_classes: int,
     num_samples: int = 256,
     positive_fraction: float = 0.5,
     negatives_per_positive: float | None = None,
 ) -> Sample:
-    """Draw a sample of each image's candidates, by explicit random keys in [0, 1).
+    """Draw a sample of each image's candidates, by explicit random keys in [0, 1), or by torch's own random numbers.
 
     Shapes: `labels` int (..., N) with C = background, -1 = ignore or padding, `keys` float (..., N) -> two bool
-    (..., N). Give 64-bit keys where ties would matter: of 10,000 random float32 keys a few are equal.
+    (..., N). Give 64-bit keys where ties would matter: of 10,000 random float32 keys a few are equal. Without keys the
+    sample has the same distribution, and costs a third of drawing the keys.
     Specification: `steelyard.reference.random_sampling`.
     """
-    key_tensor("keys", keys)
-    discrete_tensor("labels", labels, shape=keys.shape, of="that of keys")
-    groups = quotas(labels, num_classes, num_samples, positive_fraction, negatives_per_positive)
+    shape = _shape(labels) if keys is None else key_tensor("keys", keys).shape
+    discrete_tensor("labels", labels, shape=shape, of="that of keys")
+    count("num_classes", num_classes)
+    members = count_members(labels, num_classes)
+    numbers = quotas(members.size, num_samples, positive_fraction, negatives_per_positive)
+    limits = int(num_samples * positive_fraction), num_samples
+    if keys is None:
+        return Sample(*draw_uniformly(labels, num_classes, members, numbers, limits))
+    foreground = (labels >= 0) & (labels < num_classes)
     return Sample(
-        smallest_keys(keys, groups.foreground, groups.num_positive),
-        smallest_keys(keys, groups.background, groups.num_negative),
+        smallest_keys(keys, foreground, numbers[..., :1], limit=limits[0]),
+        smallest_keys(keys, labels == num_classes, numbers[..., 1:], limit=limits[1]),
     )
 
 
-def quotas(
-    labels: Tensor,
-    num_classes: int,
-    num_samples: int,
-    positive_fraction: float,
-    negatives_per_positive: float | None,
-) -> Quotas:
-    """Both groups of each image and what a sample takes of them."""
-    count("num_classes", num_classes)
+def quotas(sizes: Tensor, num_samples: int, positive_fraction: float, negatives_per_positive: float | None) -> Tensor:
+    """What a sample takes of the foreground and of the background, int (..., 2), of which there are `sizes`."""
     count("num_samples", num_samples)
     fraction("positive_fraction", positive_fraction)
     bound = negatives_per_positive
     if bound is not None and not 0.0 <= bound < math.inf:
         raise ValueError(f"negatives_per_positive: expected None or a number >= 0, got {bound}")
 
-    foreground = (labels >= 0) & (labels < num_classes)
-    num_positive = foreground.sum(dim=-1, keepdim=True).clamp(max=int(num_samples * positive_fraction))
-    background = labels == num_classes
-    num_negative = background.sum(dim=-1, keepdim=True).minimum(num_samples - num_positive)
+    num_positive = sizes[..., :1].clamp(max=int(num_samples * positive_fraction))
+    num_negative = sizes[..., 1:].minimum(num_samples - num_positive)
     if bound is not None:
         num_negative = num_negative.minimum((bound * num_positive.clamp(min=1).double()).floor().long())
-    return Quotas(foreground, background, num_positive, num_negative)
+    return torch.cat([num_positive, num_negative], dim=-1)
+
+
+def _shape(labels: Tensor) -> torch.Size:
+    if not isinstance(labels, Tensor) or labels.ndim == 0:
+        raise ValueError("labels: expected a tensor of shape (..., N)")
+    return labels.shape
