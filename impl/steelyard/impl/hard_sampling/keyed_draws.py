@@ -31,7 +31,7 @@ def smallest_keys(keys: Tensor, group: Tensor, number: Tensor, *, limit: int | N
         return lowest_by_digits(keys, group, number)
     limit = min(limit, keys.shape[-1])
     blocks = keys.shape[-1] // BLOCK
-    if blocks < 4 * limit:
+    if torch.compiler.is_compiling() or blocks < 4 * limit:  # one graph for all sizes
         return lowest(keys, group, number, limit)
 
     # that many of the smallest keys lie in as many blocks, those with the smallest minima

@@ -28,13 +28,14 @@ def count_members(labels: Tensor, num_classes: int) -> Members:
     """How many candidates of each block are foreground and background; labels int (..., N) up to C."""
     length = labels.shape[-1]
     whole = length // BLOCK
-    blocks = labels.narrow(-1, 0, whole * BLOCK).unflatten(-1, (whole, BLOCK))  # type: ignore[no-untyped-call]
-    rest = labels.narrow(-1, whole * BLOCK, length - whole * BLOCK).long()
-    rest = nn.functional.pad(rest, (0, (whole + 1) * BLOCK - length), value=-1).unsqueeze(-2)
-
-    in_pieces = not torch.compiler.is_compiling() and labels.numel() >= SMALL and whole >= PIECES
-    pieces = [piece for (piece,) in parts(PIECES, blocks, axis=-2)] if in_pieces else [blocks]
-    counts = torch.cat([_counted(piece.long(), num_classes) for piece in [*pieces, rest]], dim=-2)
+    missing = (whole + 2) * BLOCK - length  # never a single block, for which a compiler makes a graph of its own
+    in_pieces = not torch.compiler.is_compiling() and whole >= PIECES and labels.numel() >= SMALL
+    start = whole * BLOCK if in_pieces else 0
+    rest = nn.functional.pad(labels[..., start:].long(), (0, missing), value=-1)
+    counts = _counted(_in_blocks(rest), num_classes)
+    if in_pieces:
+        pieces = parts(PIECES, _in_blocks(labels[..., :start]), axis=-2)
+        counts = torch.cat([*(_counted(piece, num_classes) for (piece,) in pieces), counts], dim=-2)
     by_block = counts.transpose(-1, -2)
     return Members(by_block, by_block.sum(dim=-1))
 
@@ -141,8 +142,12 @@ def _found_in_blocks(
     return (begin + passed.sum(-1)).clamp(max=labels.shape[-1] - 1)
 
 
-def _counted(labels: Tensor, num_classes: int) -> Tensor:
-    """Foreground and background of each row, int64 (..., BLOCK) -> (..., 2): sums take half as long as comparisons."""
-    below = labels.clamp(-1, 0).sum(dim=-1)
-    background = labels.clamp(num_classes - 1, num_classes).sum(dim=-1) - BLOCK * (num_classes - 1)
+def _in_blocks(labels: Tensor) -> Tensor:
+    return labels.unflatten(-1, (labels.shape[-1] // BLOCK, BLOCK))  # type: ignore[no-untyped-call]
+
+
+def _counted(block: Tensor, num_classes: int) -> Tensor:
+    """Foreground and background of each block (..., BLOCK), int64 (..., 2): sums take half as long as comparisons."""
+    below = block.clamp(-1, 0).sum(dim=-1)
+    background = block.clamp(num_classes - 1, num_classes).sum(dim=-1) - BLOCK * (num_classes - 1)
     return torch.stack([BLOCK + below - background, background], dim=-1)
