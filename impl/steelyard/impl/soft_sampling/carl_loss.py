@@ -111,13 +111,12 @@ class _LogScore(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         def gradient(logits: Tensor, true_class: Tensor, is_positive: Tensor, grad: Tensor) -> Tensor:
-            margin, z, others = _margin(logits, true_class, is_positive, ctx.softmax)
+            margin, rest, others = _margin(logits, true_class, is_positive, ctx.softmax)
             by_margin = (grad * torch.where(is_positive, torch.sigmoid(-margin), 0.0)).unsqueeze(-1)
-            own = torch.arange(logits.shape[-1], device=logits.device) == true_class
-            if others is None:
-                return torch.where(own, by_margin, 0.0).to(logits.dtype)
-            share = (z.masked_fill(own, -torch.inf) - others).exp()
-            return torch.where(own, by_margin, -by_margin * share).to(logits.dtype)
+            elsewhere = by_margin.new_zeros(()).expand(logits.shape)
+            if rest is not None:
+                elsewhere = -by_margin * (rest - others).exp()
+            return elsewhere.scatter(-1, true_class, by_margin).to(logits.dtype)
 
         return in_slices(gradient, *ctx.saved_tensors, grad, shared=grad.ndim), None, None, None
 
@@ -127,18 +126,18 @@ def _margin(
     true_class: Tensor,
     is_positive: Tensor,
     softmax: bool,  # noqa: FBT001 - of one class of functions
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Log odds of the score of the true class, the logits, and the logarithm of the sum of the others, if it counts.
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Log odds of the true class; of softmax its margin above the others: 1 - p, the derivative, keeps its digits.
 
-    Of softmax the log odds are the margin above the others: 1 - p, the derivative, keeps its digits.
+    And the logits without that of the true class, if they count, and the logarithm of their sum.
     """
+    dtype = compute_dtype(logits)
+    own = torch.where(is_positive, logits.gather(-1, true_class).squeeze(-1).to(dtype), 0.0)
     if not softmax:
-        z = logits.gather(-1, true_class).squeeze(-1).to(compute_dtype(logits))
-        return torch.where(is_positive, z, 0.0), z, None
-    z = torch.where(is_positive.unsqueeze(-1), logits.to(compute_dtype(logits)), 0.0)
-    own = torch.arange(z.shape[-1], device=z.device) == true_class
-    others = z.masked_fill(own, -torch.inf).logsumexp(-1, keepdim=True)
-    return z.gather(-1, true_class).squeeze(-1) - others.squeeze(-1), z, others
+        return own, None, own
+    rest = torch.where(is_positive.unsqueeze(-1), logits.to(dtype), 0.0).scatter(-1, true_class, -torch.inf)
+    others = rest.logsumexp(-1, keepdim=True)
+    return own - others.squeeze(-1), rest, others
 
 
 def _is_positive(logits: Tensor, labels: Tensor, activation: str) -> Tensor:
