@@ -20,7 +20,8 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(DOCS), str(DOCS / "generator")]
 
-from generator import api_pages, checking, technique_pages  # noqa: E402 - found by the path above
+import measure_automatic_mutants  # noqa: E402
+from generator import api_pages, checking, mutant_scores, technique_pages  # noqa: E402 - found by the path above
 from generator.pictures import picture  # noqa: E402
 from measure_mutants import kept  # noqa: E402
 from plots import FIGURES  # noqa: E402
@@ -52,12 +53,13 @@ def gather(staging: Path) -> None:
     }
     for name, text in generated.items():
         write(staging / name, text)
+    scores = mutant_scores.tables(measure_automatic_mutants.kept())
     taken = {file: file.relative_to(DOCS) for file in DOCS.glob("*.md")}
     taken |= {file: file.relative_to(DOCS) for file in (DOCS / "deviations").glob("*.md")}
     taken |= {ROOT / name: Path(name.lower()) for name in OF_THE_REPOSITORY}
     taken[ROOT / "examples" / "README.md"] = Path("examples.md")
     for file, page in taken.items():
-        write(staging / page, relinked(file, page, taken, staging))
+        write(staging / page, relinked(file, page, taken, staging).replace(mutant_scores.MARK, scores))
     matrix = staging / "matrix.md"
     write(matrix, TECHNIQUE_OF_ROW.sub(r"| [\1](techniques/\1.md) |", matrix.read_text(encoding="utf-8")))
     with (staging / "deviations" / "README.md").open("a", encoding="utf-8") as of_all:

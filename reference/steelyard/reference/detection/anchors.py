@@ -183,9 +183,8 @@ def inside_image(boxes: ArrayLike, image_size: ArrayLike, *, border: float = 0.0
     border = non_negative("border", border)
 
     # RESULT
-    lower = (box[:, :2] >= -border).all(axis=1)
-    upper = (box[:, 2:] <= np.array([width, height]) + border).all(axis=1)
-    return np.asarray(lower & upper)
+    x_1, y_1, x_2, y_2 = box.T
+    return np.asarray((x_1 >= -border) & (y_1 >= -border) & (x_2 <= width + border) & (y_2 <= height + border))
 
 
 def _cell_centres(feature_height: int, feature_width: int, stride: float, offset: float) -> Float:

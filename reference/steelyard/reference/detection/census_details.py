@@ -49,7 +49,7 @@ def foreground_by_object(matched_gt: ArrayLike, labels: ArrayLike, *, num_object
     int_array("matched_gt", of_foreground, low=0, high=num_objects - 1)
 
     # RESULT
-    return np.array([(of_foreground == g).sum() for g in range(num_objects)], dtype=np.int64)
+    return np.bincount(of_foreground, minlength=num_objects)
 
 
 def weights_by_class(weights: ArrayLike, labels: ArrayLike, *, num_classes: int) -> Float:
