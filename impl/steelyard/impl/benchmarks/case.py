@@ -49,7 +49,7 @@ def near(ours: Result, theirs: Result, *, relative: float = 1e-3) -> str:
         for mine, other in zip(expected, found, strict=True):
             if mine.shape != other.shape:
                 return f"{what} of shape {tuple(other.shape)}, not {tuple(mine.shape)}"
-            largest = mine.abs().max().double() if mine.numel() else torch.zeros(())
+            largest = mine.double().abs().max() if mine.numel() else torch.zeros(())
             apart = (mine.double() - other.double()).abs().max() if mine.numel() else torch.zeros(())
             if not apart <= relative * largest:
                 return f"{what} off by {apart.item():.3g}, where the largest is {largest.item():.3g}"

@@ -1,9 +1,16 @@
 """Every case, by family."""
 
-from steelyard.impl.benchmarks import soft_sampling
+from steelyard.impl.benchmarks import detection, foreground_balance, generative, hard_sampling, pisa, soft_sampling
 from steelyard.impl.benchmarks.case import Case
 
-CASES: tuple[Case, ...] = soft_sampling.CASES
+CASES: tuple[Case, ...] = (
+    *soft_sampling.CASES,
+    *pisa.CASES,
+    *hard_sampling.CASES,
+    *detection.CASES,
+    *foreground_balance.CASES,
+    *generative.CASES,
+)
 
 
 def techniques() -> tuple[str, ...]:
