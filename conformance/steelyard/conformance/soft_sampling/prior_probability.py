@@ -46,6 +46,19 @@ def classes_and_prior(draw: Draw) -> Case:
     return Case({}, {"num_classes": draw.choice((1, 2, 3, 20, 80)), "prior": _prior(draw)}, draw.dtype(_DTYPES))
 
 
+def log_odds(case: Case) -> tuple[int, Array]:
+    """The bias is a difference of two logarithms, which cancel at a prior of 1/2."""
+    prior = option(case, "prior")
+    return 2, np.asarray(abs(np.log(prior)) + abs(np.log1p(-prior)))
+
+
+def logarithms(case: Case) -> tuple[int, Array]:
+    """The background's bias is a sum of three logarithms, which cancel at a prior of C / (C + 1)."""
+    num_classes = int(option(case, "num_classes"))
+    background = np.log(num_classes) + log_odds(case)[1]
+    return 3, np.append(np.zeros(num_classes), background)
+
+
 def sigmoid_of_bias_is_prior(bench: Bench, case: Case) -> None:
     """The sigmoid of the bias is the prior again."""
     bias = np.asarray(bench.evaluate(case).outputs[0], dtype=np.float64)
@@ -138,6 +151,7 @@ PRIOR_PROBABILITY_BIAS = Technique(
         Mutant("prior-bias/clamped", "the prior cut to [1e-6, 1 - 1e-6]", rounded_to_epsilon),
         Mutant("prior-bias/unchecked", "no check of the prior", unchecked),
     ),
+    summands=log_odds,
     not_applicable=_NOT_APPLICABLE,
 )  # fmt: skip
 
@@ -175,5 +189,6 @@ SOFTMAX_PRIOR_PROBABILITY_BIAS = Technique(
         Mutant("softmax-prior/background-first", "the background's bias in channel 0", background_first),
         Mutant("softmax-prior/unchecked", "no check of its arguments", no_class_unchecked),
     ),
+    summands=logarithms,
     not_applicable=_NOT_APPLICABLE | {Kind.INVARIANCE: "SBIAS-2 says what the biases give", Kind.EXTREME: "as BIAS-3"},
 )  # fmt: skip
