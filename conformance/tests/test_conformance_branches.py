@@ -35,11 +35,6 @@ LEFT_OUT = (
     "an argument that may be left out: the contract sends it always, as candidates that lack it could not be asked"
 )
 EXPLAINED = {
-    "detection/associative_embedding.py: if object_mask is not None:": LEFT_OUT,
-    "detection/boxes.py: if boxes.shape == (0,):": "an empty Python list; the suite sends arrays",
-    "detection/boxes.py: return boxes.reshape(0, 4)": "the same",
-    "detection/non_maximum_suppression.py: if levels is None:": LEFT_OUT,
-    "detection/non_maximum_suppression.py: return np.zeros(shape, dtype=np.int64)": LEFT_OUT,
     "soft_sampling/distribution_focal_loss.py: if (stride <= 0).any():": VALUES,
     "soft_sampling/generalized_focal_loss.py: if not (y_l < y_r).all():": VALUES,
     "soft_sampling/generalized_focal_loss.py: if not ((y_l <= y) & (y <= y_r)).all():": VALUES,
