@@ -88,7 +88,8 @@ def test_slices_give_the_same_numbers(name, monkeypatch):
 
     monkeypatch.setattr(slices, "SMALL", float("inf"))
     whole, whole_gradient = _forward_and_backward(function, x, *others)
-    torch.testing.assert_close(loss, whole, rtol=1e-6, atol=0)
+    # where the score is near a soft target, their distance cancels: the rounding is that of a score near 1
+    torch.testing.assert_close(loss, whole, rtol=1e-6, atol=1e-8)
     torch.testing.assert_close(gradient, whole_gradient, rtol=1e-5, atol=1e-9)
 
 

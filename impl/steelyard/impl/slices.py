@@ -1,16 +1,26 @@
-"""A bound on what an eager pass over a large tensor needs besides its result.
+"""Eager passes over large tensors, a slice at a time: what stands between the operators stays in the cache.
 
-Written out in torch calls, an elementwise loss makes half a dozen temporaries of the size of its input. A
-compiler fuses them away; without one, computing a sixteenth at a time keeps them together below half that size.
+Written out in torch calls, an elementwise loss makes a dozen temporaries of the size of its input. A compiler fuses
+them away. Without one, each would go to the memory and back, and most of that time is the system's, which hands out
+fresh pages: in slices of half a megabyte the temporaries take the same few places over and over.
 """
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from steelyard.impl.checks import compute_dtype
+
+Sums = TypeVar("Sums", Tensor, tuple[Tensor, ...])
+
 SLICES_PER_WIDENING = 16  # for each doubling from the dtype of the input to that of the arithmetic
 SMALL = 2**18  # elements; below that the temporaries are about a megabyte each, and launches cost more
+IN_CACHE = 2**17  # elements a core: half a megabyte, where the second cache has one or two
+LARGEST = 2**20  # elements of a slice, however many cores
+ALIGNED = 64  # a length of slices of which histograms side by side need no padding
+TEMPORARIES = 8  # of a slice, at once
 
 
 def in_slices(function: Callable[..., Tensor], *tensors: Tensor, shared: int, out: Tensor | None = None) -> Tensor:
@@ -43,30 +53,49 @@ def in_one_piece(first: Tensor) -> bool:
 
 
 def number_of_slices(first: Tensor) -> int:
-    """How many slices keep the temporaries of an elementwise pass small beside a tensor of its input."""
-    return SLICES_PER_WIDENING * (2 if first.element_size() < torch.float32.itemsize else 1)
+    """How many slices keep the temporaries of an elementwise pass small beside its input; on a CPU, in the cache."""
+    number = SLICES_PER_WIDENING * (2 if first.element_size() < torch.float32.itemsize else 1)
+    if first.device.type != "cpu":
+        return number
+    return max(number, -(-first.numel() // min(IN_CACHE * torch.get_num_threads(), LARGEST)))
 
 
 def parts(number: int, *tensors: Tensor, axis: int) -> Iterator[tuple[Tensor, ...]]:
     """Views of the tensors, of equal length along the axis but for the last ones, at most `number`."""
     length = tensors[0].shape[axis]
     width = -(-length // number)
+    if width > ALIGNED:
+        width = -(-width // ALIGNED) * ALIGNED
+    _keep_freed_memory(tensors[0], number)
     for start in range(0, length, width):
         yield tuple(tensor.narrow(axis, start, min(width, length - start)) for tensor in tensors)
 
 
-def sum_in_slices(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """`function(*tensors)` of tensors of one shape, where the function of the whole is the sum of those of parts.
+def _keep_freed_memory(first: Tensor, number: int) -> None:
+    """Take memory for all temporaries of a slice and give it back untouched, which costs next to nothing.
 
-    Bounds the temporaries of an eager pass as `in_slices` does, where nothing of the tensors' shape comes out.
+    By the size of what was given back, the C library of Linux decides what it keeps for the next request. Without
+    this it would return the temporaries to the system after every slice, and fetch cleared pages for the next one.
+    """
+    if first.device.type == "cpu":
+        first.new_empty(TEMPORARIES * (first.numel() // number), dtype=compute_dtype(first))
+
+
+def sum_in_slices(function: Callable[..., Sums], *tensors: Tensor, shared: int | None = None) -> Sums:
+    """`function(*tensors)` where the function of the whole is the sum of those of parts along a shared axis.
+
+    All axes are shared by default. Bounds the temporaries of an eager pass as `in_slices` does, where nothing of the
+    tensors' shape comes out.
     """
     first = tensors[0]
-    if in_one_piece(first):
+    if shared == 0 or in_one_piece(first):
         return function(*tensors)
-    slices = parts(number_of_slices(first), *tensors, axis=longest_axis(first))
+    axis = max(range(first.ndim if shared is None else shared), key=lambda a: first.shape[a])
+    slices = parts(number_of_slices(first), *tensors, axis=axis)
     total = function(*next(slices))
     for part in slices:
-        total = total + function(*part)
+        found = function(*part)
+        total = tuple(map(torch.add, total, found)) if isinstance(total, tuple) else total + found
     return total
 
 

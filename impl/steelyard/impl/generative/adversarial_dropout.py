@@ -8,7 +8,7 @@ from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_tensor, fraction
 from steelyard.impl.hard_sampling.keyed_draws import smallest_keys
-from steelyard.impl.soft_sampling.signed_logit import focal_value
+from steelyard.impl.soft_sampling.error_logit import focal_value
 
 
 def adversarial_dropout_mask(
@@ -73,7 +73,7 @@ def dropout_mask_loss(logits: Tensor, targets: Tensor, rewarded: Tensor) -> Tens
     left_out = (rewarded == 0)[:, None, None]
     # before the logarithm: what is left out must not bring NaN into the gradient either
     f = logits.to(compute_dtype(logits)).masked_fill(left_out, 0.0)
-    losses = focal_value(torch.where(targets == 1, f, -f), 0.0).masked_fill(left_out, 0.0)
+    losses = focal_value(torch.where(targets == 1, -f, f), 0.0).masked_fill(left_out, 0.0)
     return losses.sum() / max(logits.numel(), 1)
 
 

@@ -1,4 +1,4 @@
-"""Sigmoid focal loss, one fused elementwise pass forward and one backward.
+"""Sigmoid focal loss, one pass forward and one backward; by class ids, a sweep in which all anchors are background.
 
 Specification: `steelyard.reference.soft_sampling.focal_loss`.
 """
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, discrete_tensor, float_tensor, non_negative, optional_fraction
 from steelyard.impl.slices import in_slices
-from steelyard.impl.soft_sampling.signed_logit import focal_derivative, focal_value
+from steelyard.impl.soft_sampling.error_logit import focal_derivative, focal_value, indicator
+from steelyard.impl.soft_sampling.own_channel import by_channel
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Tensor:
@@ -22,7 +23,7 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None =
     float_tensor("logits", logits)
     discrete_tensor("targets", targets, shape=logits.shape, of="that of logits")
     alpha, gamma = optional_fraction("alpha", alpha), non_negative("gamma", gamma)
-    loss: Tensor = _SigmoidFocalLoss.apply(logits, targets, alpha, gamma, False)  # type: ignore[no-untyped-call]
+    loss: Tensor = _SigmoidFocalLoss.apply(logits, targets, alpha, gamma)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -39,58 +40,90 @@ def sigmoid_focal_loss_with_labels(
         raise ValueError("logits: expected shape (..., C), got ()")
     discrete_tensor("labels", labels, shape=logits.shape[:-1], of="that of logits without its class axis")
     alpha, gamma = optional_fraction("alpha", alpha), non_negative("gamma", gamma)
-    loss: Tensor = _SigmoidFocalLoss.apply(logits, labels, alpha, gamma, True)  # type: ignore[no-untyped-call]
+    loss: Tensor = _SigmoidFocalLossWithLabels.apply(logits, labels, alpha, gamma)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _SigmoidFocalLoss(torch.autograd.Function):
-    """Keeps only the logits and the labels: the backward pass recomputes what autograd would have stored."""
+    """Keeps only the logits and the targets: the backward pass recomputes what autograd would have stored."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        logits: Tensor,
-        targets: Tensor,
-        alpha: float | None,
-        gamma: float,
-        has_class_axis: bool,  # noqa: FBT001 - apply takes no keywords
-    ) -> Tensor:
+    def forward(logits: Tensor, targets: Tensor, alpha: float | None, gamma: float) -> Tensor:
         def loss(logits: Tensor, targets: Tensor) -> Tensor:
             x = logits.to(compute_dtype(logits))
-            is_positive, ignored = _targets(x, targets, has_class_axis=has_class_axis)
-            return _weigh(focal_value(torch.where(is_positive, x, -x), gamma), is_positive, ignored, alpha)
+            return _value(x, indicator(targets, x.dtype), alpha, gamma)
 
-        return in_slices(loss, logits, targets, shared=targets.ndim)
+        return in_slices(loss, logits, targets, shared=logits.ndim)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        logits, targets, ctx.alpha, ctx.gamma, ctx.has_class_axis = inputs
+        logits, targets, ctx.alpha, ctx.gamma = inputs
         ctx.save_for_backward(logits, targets)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         def gradient(logits: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
             x = logits.to(compute_dtype(logits))
-            is_positive, ignored = _targets(x, targets, has_class_axis=ctx.has_class_axis)
-            derivative = focal_derivative(torch.where(is_positive, x, -x), ctx.gamma)
-            derivative = torch.where(is_positive, derivative, -derivative)  # d(signed logit) / d(logit)
-            return (grad * _weigh(derivative, is_positive, ignored, ctx.alpha)).to(logits.dtype)
+            return (grad * _derivative(x, indicator(targets, x.dtype), ctx.alpha, ctx.gamma)).to(logits.dtype)
 
         logits, targets = ctx.saved_tensors
-        return in_slices(gradient, logits, targets, grad, shared=targets.ndim), None, None, None, None
+        return in_slices(gradient, logits, targets, grad, shared=logits.ndim), None, None, None
 
 
-def _targets(x: Tensor, targets: Tensor, *, has_class_axis: bool) -> tuple[Tensor, Tensor | None]:
-    """Which elements are positive, and which anchors are ignored. The comparison stands in for a one-hot."""
-    if not has_class_axis:
-        return targets == 1, None
-    labels = targets.unsqueeze(-1)
-    return labels == torch.arange(x.shape[-1], device=x.device), labels == -1
+class _SigmoidFocalLossWithLabels(torch.autograd.Function):
+    """Keeps only the logits and the labels."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, labels: Tensor, alpha: float | None, gamma: float) -> Tensor:
+        def loss(logits: Tensor, labels: Tensor) -> Tensor:
+            return by_channel(
+                logits.to(compute_dtype(logits)),
+                labels,
+                background=lambda x: _of_background(focal_value(x, gamma), alpha),
+                element=lambda x, is_own: _value(x, is_own, alpha, gamma),
+            )
+
+        return in_slices(loss, logits, labels, shared=labels.ndim)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
+        logits, labels, ctx.alpha, ctx.gamma = inputs
+        ctx.save_for_backward(logits, labels)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        alpha, gamma = ctx.alpha, ctx.gamma
+
+        def gradient(logits: Tensor, labels: Tensor, grad: Tensor) -> Tensor:
+            derivative = by_channel(
+                logits.to(compute_dtype(logits)),
+                labels,
+                background=lambda x: _of_background(focal_derivative(x, gamma), alpha),
+                element=lambda x, is_own: _derivative(x, is_own, alpha, gamma),
+            )
+            return (grad * derivative).to(logits.dtype)
+
+        logits, labels = ctx.saved_tensors
+        return in_slices(gradient, logits, labels, grad, shared=labels.ndim), None, None, None
 
 
-def _weigh(values: Tensor, is_positive: Tensor, ignored: Tensor | None, alpha: float | None) -> Tensor:
-    if alpha is not None:
-        values = torch.where(is_positive, alpha * values, (1.0 - alpha) * values)
-    # masked_fill, not a product: an ignored NaN or infinite logit must not spoil the sum
-    return values if ignored is None else values.masked_fill(ignored, 0.0)
+def _value(x: Tensor, y: Tensor, alpha: float | None, gamma: float) -> Tensor:
+    sign = 1.0 - 2.0 * y  # arithmetic on y takes a tenth of the time of choosing by it
+    return _weigh(focal_value(sign * x, gamma), y, alpha)
+
+
+def _derivative(x: Tensor, y: Tensor, alpha: float | None, gamma: float) -> Tensor:
+    sign = 1.0 - 2.0 * y
+    return _weigh(sign * focal_derivative(sign * x, gamma), y, alpha)
+
+
+def _weigh(values: Tensor, y: Tensor, alpha: float | None) -> Tensor:
+    return values if alpha is None else values * ((1.0 - alpha) + (2.0 * alpha - 1.0) * y)
+
+
+def _of_background(values: Tensor, alpha: float | None) -> Tensor:
+    return values if alpha is None else (1.0 - alpha) * values

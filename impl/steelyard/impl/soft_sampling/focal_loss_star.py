@@ -11,7 +11,7 @@ from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, discrete_tensor, float_tensor, optional_fraction, positive
 from steelyard.impl.slices import in_slices
-from steelyard.impl.soft_sampling.signed_logit import focal_derivative, focal_value
+from steelyard.impl.soft_sampling.error_logit import focal_derivative, focal_value
 
 
 def focal_loss_star(
@@ -32,7 +32,7 @@ def focal_loss_star(
 
 
 class _FocalLossStar(torch.autograd.Function):
-    """Keeps only the logits and the targets. Without the focal factor, `focal_value` is the softplus of -t."""
+    """Keeps only the logits and the targets. Without the focal factor, `focal_value` is a softplus."""
 
     generate_vmap_rule = True
 
@@ -55,7 +55,7 @@ class _FocalLossStar(torch.autograd.Function):
         def gradient(logits: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
             is_positive = targets == 1
             derivative = focal_derivative(_exponent(logits, is_positive, ctx.gamma, ctx.beta), 0.0)
-            derivative = torch.where(is_positive, derivative, -derivative)
+            derivative = torch.where(is_positive, -derivative, derivative)
             return (grad * _weigh(derivative, is_positive, ctx.alpha)).to(logits.dtype)
 
         logits, targets = ctx.saved_tensors
@@ -64,7 +64,7 @@ class _FocalLossStar(torch.autograd.Function):
 
 def _exponent(logits: Tensor, is_positive: Tensor, gamma: float, beta: float) -> Tensor:
     x = logits.to(compute_dtype(logits))
-    return gamma * torch.where(is_positive, x, -x) + beta
+    return gamma * torch.where(is_positive, -x, x) - beta
 
 
 def _weigh(values: Tensor, is_positive: Tensor, alpha: float | None) -> Tensor:

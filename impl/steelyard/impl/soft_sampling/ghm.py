@@ -1,8 +1,7 @@
 """GHM-C: one pass that counts gradient norms, one that weighs the cross entropy, and one backward.
 
 The number of an example's region is never kept: every pass makes it again from the logit, so that all that
-outlives a pass is one number a region. Labels, channel numbers and masks are views of the shape of the logits
-that own no memory.
+outlives a pass is one number a region.
 
 Specification: `steelyard.reference.soft_sampling.ghm`.
 """
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_tensor, one_of
 from steelyard.impl.collectives import summed
 from steelyard.impl.slices import in_slices, sum_in_slices
+from steelyard.impl.soft_sampling.error_logit import focal_value, indicator
 from steelyard.impl.soft_sampling.exact_density import inverse_density_of
 from steelyard.impl.soft_sampling.gradient_density import (
     REDUCTIONS,
@@ -25,13 +24,13 @@ from steelyard.impl.soft_sampling.gradient_density import (
     mask_like,
     region_coefficients,
     region_counts,
+    region_counts_and_sums,
     window_length,
 )
+from steelyard.impl.soft_sampling.own_channel import by_channel
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
     from torch.distributed import ProcessGroup
-
-LINEAR = 40.0  # from here on log(1 + e^x) is x in float64 too
 
 
 def cross_entropy_gradient_norm(logits: Tensor, targets: Tensor) -> Tensor:
@@ -40,8 +39,7 @@ def cross_entropy_gradient_norm(logits: Tensor, targets: Tensor) -> Tensor:
     Shapes: `logits` float (...,), `targets` bool or int 0/1 (...,) -> (...,); float32 for half inputs.
     Specification: `steelyard.reference.cross_entropy_gradient_norm`.
     """
-    logits, targets, one, valid = _elements(logits, targets, None)
-    return _gradient_norm(logits, targets, one, valid)
+    return _gradient_norm(*_elements(logits, targets, None))
 
 
 def ghm_classification_loss(  # noqa: PLR0913 - each option is a choice between paper and code
@@ -64,12 +62,7 @@ def ghm_classification_loss(  # noqa: PLR0913 - each option is a choice between 
     Specification: `steelyard.reference.ghm_classification_loss`.
     """
     elements = _elements(logits, targets, valid)
-    one_of("reduction", reduction, REDUCTIONS)
-    counts = summed(_count(elements, count("bins", bins)), group)
-    dtype = compute_dtype(logits)
-    table, new_state = region_coefficients(counts, state, dtype, norm=norm, momentum=momentum, ema=ema)
-    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, table, 0.0, reduction == "sum")  # type: ignore[no-untyped-call]
-    return GHMLoss(loss, new_state)
+    return _harmonized(elements, state, bins, norm, momentum, ema, reduction, group)
 
 
 def ghm_classification_loss_with_labels(  # noqa: PLR0913 - each option is a choice between paper and code
@@ -91,12 +84,7 @@ def ghm_classification_loss_with_labels(  # noqa: PLR0913 - each option is a cho
     Specification: `steelyard.reference.ghm_classification_loss_with_labels`.
     """
     elements = _elements_of_labels(logits, labels)
-    one_of("reduction", reduction, REDUCTIONS)
-    counts = summed(_count(elements, count("bins", bins)), group)
-    dtype = compute_dtype(logits)
-    table, new_state = region_coefficients(counts, state, dtype, norm=norm, momentum=momentum, ema=ema)
-    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, table, 0.0, reduction == "sum")  # type: ignore[no-untyped-call]
-    return GHMLoss(loss, new_state)
+    return _harmonized(elements, state, bins, norm, momentum, ema, reduction, group)
 
 
 def exact_ghm_classification_loss(
@@ -111,7 +99,7 @@ def exact_ghm_classification_loss(
     elements = _elements(logits, targets, valid)
     one_of("reduction", reduction, REDUCTIONS)
     length = window_length(epsilon)
-    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, None, length, reduction == "sum")  # type: ignore[no-untyped-call]
+    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, None, None, length, reduction == "sum")  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -131,8 +119,26 @@ class GHMClassificationLoss(HarmonizedLoss):
         return self._keep_state(ghm_classification_loss_with_labels(logits, targets, self.state, **self._options))
 
 
-_Elements = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Logits, targets, the target that means positive, and the mask, all of one shape."""
+_Elements = tuple[Tensor, Tensor, Tensor | None]
+"""Logits; targets of their shape, or labels of one axis less; and the mask, where there is one."""
+
+
+def _harmonized(
+    elements: _Elements,
+    state: Tensor | None,
+    bins: int,
+    norm: str,
+    momentum: float | None,
+    ema: str,
+    reduction: str,
+    group: "ProcessGroup | None",
+) -> GHMLoss:
+    add_up = one_of("reduction", reduction, REDUCTIONS) == "sum"
+    counts, losses = _count(elements, count("bins", bins), with_losses=add_up)
+    counts, dtype = summed(counts, group), compute_dtype(elements[0])
+    table, new_state = region_coefficients(counts, state, dtype, norm=norm, momentum=momentum, ema=ema)
+    loss: Tensor = _HarmonizedCrossEntropy.apply(*elements, table, losses, 0.0, add_up)  # type: ignore[no-untyped-call]
+    return GHMLoss(loss, new_state)
 
 
 class _HarmonizedCrossEntropy(torch.autograd.Function):
@@ -144,76 +150,113 @@ class _HarmonizedCrossEntropy(torch.autograd.Function):
     def forward(
         logits: Tensor,
         targets: Tensor,
-        positive: Tensor,
-        valid: Tensor,
+        valid: Tensor | None,
         coefficients: Tensor | None,
+        losses: Tensor | None,
         epsilon: float,
         summed: bool,  # noqa: FBT001 - autograd passes everything by position
     ) -> Tensor:
-        def terms(logits: Tensor, targets: Tensor, positive: Tensor, valid: Tensor, *by_element: Tensor) -> Tensor:
-            x = _log_odds_of_error(logits, targets, positive, valid)
-            return coefficient(x.sigmoid(), coefficients, by_element) * softplus(x, threshold=LINEAR)
+        if coefficients is not None and losses is not None:  # of the regions and, last, of what is NaN
+            return (coefficients * losses[:-1]).sum() + losses[-1]
 
-        elements = (logits, targets, positive, valid)
-        by_element = _by_element(elements, coefficients, epsilon)
+        def terms(logits: Tensor, targets: Tensor, *others: Tensor) -> Tensor:
+            u = _log_odds_of_error(logits, targets, *others[:masks])
+            return coefficient(u.sigmoid(), coefficients, others[masks:]) * focal_value(u, 0.0)
+
+        by_element = _by_element((logits, targets, valid), coefficients, epsilon)
+        tensors, masks = _tensors(logits, targets, valid)
         if summed:
-            return sum_in_slices(lambda *part: terms(*part).sum(), *elements, *by_element)
-        return in_slices(terms, *elements, *by_element, shared=logits.ndim, out=by_element[0] if by_element else None)
+            return sum_in_slices(lambda *part: terms(*part).sum(), *tensors, *by_element, shared=targets.ndim)
+        out = by_element[0] if by_element else None
+        return in_slices(terms, *tensors, *by_element, shared=targets.ndim, out=out)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        *tensors, ctx.epsilon, _ = inputs
+        *tensors, _, ctx.epsilon, _ = inputs
         ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        logits, targets, positive, valid, coefficients = ctx.saved_tensors
+        logits, targets, valid, coefficients = ctx.saved_tensors
 
-        def gradient(
-            logits: Tensor, targets: Tensor, positive: Tensor, valid: Tensor, grad: Tensor, *by_element: Tensor
-        ) -> Tensor:
-            g = _log_odds_of_error(logits, targets, positive, valid).sigmoid()
-            g = grad * coefficient(g, coefficients, by_element) * g  # one name: frees the other temporaries
-            return torch.where(targets == positive, -g, g).to(logits.dtype)
+        def gradient(logits: Tensor, targets: Tensor, *others: Tensor) -> Tensor:
+            g = _log_odds_of_error(logits, targets, *others[:masks]).sigmoid()
+            grad, *by_element = others[masks:]
+            g = grad * coefficient(g, coefficients, tuple(by_element)) * g  # one name: frees the other temporaries
+            return _negated_for_positives(g, targets).to(logits.dtype)
 
-        elements = (logits, targets, positive, valid)
-        by_element = _by_element(elements, coefficients, ctx.epsilon)
-        tensors = (*elements, grad.expand(logits.shape), *by_element)
+        by_element = _by_element((logits, targets, valid), coefficients, ctx.epsilon)
+        tensors, masks = _tensors(logits, targets, valid)
+        tensors += (grad.expand(logits.shape), *by_element)
         out = by_element[0] if by_element else None
-        return in_slices(gradient, *tensors, shared=logits.ndim, out=out), *[None] * 6
+        return in_slices(gradient, *tensors, shared=targets.ndim, out=out), *[None] * 6
 
 
-def _gradient_norm(*elements: Tensor) -> Tensor:
-    return torch.sigmoid(_log_odds_of_error(*elements))
+def _tensors(logits: Tensor, targets: Tensor, valid: Tensor | None) -> tuple[tuple[Tensor, ...], int]:
+    """Those that there are, and the number of masks among them."""
+    return ((logits, targets), 0) if valid is None else ((logits, targets, valid), 1)
+
+
+def _gradient_norm(logits: Tensor, targets: Tensor, valid: Tensor | None = None) -> Tensor:
+    return torch.sigmoid(_log_odds_of_error(logits, targets, valid))
 
 
 def _by_element(elements: _Elements, coefficients: Tensor | None, epsilon: float) -> tuple[Tensor, ...]:
     """Coefficient of every element by the exact density, where no region has one."""
     if coefficients is not None:
         return ()
-    dtype = compute_dtype(elements[0])
-    return (inverse_density_of(_gradient_norm, *elements, dtype=dtype, epsilon=epsilon),)
+    logits, targets, valid = elements
+    mask = mask_like(logits, valid, of="logits")
+    dtype = compute_dtype(logits)
+    return (inverse_density_of(_gradient_norm, logits, targets, mask, dtype=dtype, epsilon=epsilon),)
 
 
-def _count(elements: _Elements, bins: int) -> Tensor:
-    def count_part(logits: Tensor, targets: Tensor, positive: Tensor, valid: Tensor) -> Tensor:
-        return region_counts(_gradient_norm(logits, targets, positive, valid), valid, bins)
+def _count(elements: _Elements, bins: int, *, with_losses: bool) -> tuple[Tensor, Tensor | None]:
+    """Examples in each region; eager on a CPU, where floats are added in one order, their cross entropies too."""
+    logits, targets, valid = elements
+    tensors, _ = _tensors(*elements)
+    with_losses = with_losses and logits.device.type == "cpu" and not torch.compiler.is_compiling()
+
+    def count_part(*part: Tensor) -> tuple[Tensor, ...]:
+        u = _log_odds_of_error(*part)
+        if with_losses:
+            return region_counts_and_sums(u.sigmoid(), focal_value(u, 0.0), bins)
+        return (region_counts(u.sigmoid(), bins),)
 
     with torch.no_grad():
-        return sum_in_slices(count_part, *elements)
+        counts, *losses = sum_in_slices(count_part, *tensors, shared=targets.ndim)
+        # what is no example has norm 0: it was counted in the first region
+        if targets.ndim < logits.ndim:
+            left_out = (targets == -1).sum() * logits.shape[-1]
+        else:
+            left_out = torch.zeros_like(counts[0]) if valid is None else (~valid).sum()
+        counts = counts - torch.nn.functional.pad(left_out.view(1), (0, bins - 1))
+    return counts, losses[0] if losses else None
 
 
-def _log_odds_of_error(logits: Tensor, targets: Tensor, positive: Tensor, valid: Tensor) -> Tensor:
+def _log_odds_of_error(logits: Tensor, targets: Tensor, valid: Tensor | None = None) -> Tensor:
     """The logit, negated for positives. -inf where not an example: certainly right, so loss 0 and gradient 0."""
-    x = logits.to(compute_dtype(logits))
-    return torch.where(valid, torch.where(targets == positive, -x, x), -torch.inf)
+    u = _negated_for_positives(logits.to(compute_dtype(logits)), targets, ignored=-torch.inf)
+    return u if valid is None else torch.where(valid, u, -torch.inf)
+
+
+def _negated_for_positives(values: Tensor, targets: Tensor, *, ignored: float = 0.0) -> Tensor:
+    """By targets or, if they have an axis less, by labels, of which -1 has the value `ignored`."""
+    if targets.ndim == values.ndim:
+        return values * (1.0 - 2.0 * indicator(targets, values.dtype))
+    return by_channel(
+        values,
+        targets,
+        background=lambda values: values,
+        element=lambda values, is_own: values * (1.0 - 2.0 * is_own),
+        ignored=ignored,
+    )
 
 
 def _elements(logits: Tensor, targets: Tensor, valid: Tensor | None) -> _Elements:
     float_tensor("logits", logits)
     discrete_tensor("targets", targets, shape=logits.shape, of="that of logits")
-    one = torch.ones((), dtype=targets.dtype, device=logits.device).expand(logits.shape)
-    return logits, targets, one, mask_like(logits, valid, of="logits")
+    return logits, targets, None if valid is None else mask_like(logits, valid, of="logits")
 
 
 def _elements_of_labels(logits: Tensor, labels: Tensor) -> _Elements:
@@ -221,6 +264,4 @@ def _elements_of_labels(logits: Tensor, labels: Tensor) -> _Elements:
     if logits.ndim == 0:
         raise ValueError("logits: expected shape (..., C), got ()")
     discrete_tensor("labels", labels, shape=logits.shape[:-1], of="that of logits without its class axis")
-    channel = torch.arange(logits.shape[-1], device=logits.device).expand(logits.shape)
-    label = labels.unsqueeze(-1)
-    return logits, label.expand(logits.shape), channel, (label != -1).expand(logits.shape)
+    return logits, labels, None

@@ -74,7 +74,8 @@ def ghm_regression_loss(  # noqa: PLR0913 - each option is a choice between pape
     one_of("reduction", reduction, REDUCTIONS)
 
     def count_part(predictions: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-        return region_counts(_slope(_difference(predictions, targets, valid), mu).abs(), valid, bins)
+        g = _slope(_difference(predictions, targets, valid), mu).abs()
+        return region_counts(g.masked_fill(~valid, torch.nan), bins)
 
     with torch.no_grad():
         counts = summed(sum_in_slices(count_part, *elements), group)

@@ -27,6 +27,8 @@ NORMS = ("nonempty", "M")
 MOVING_AVERAGES = ("lazy", "full")
 REDUCTIONS = ("sum", "none")
 LONGEST_WINDOW = 2.0
+MOST_BY_ARITHMETIC = 2**16  # bins, up to which a product with a norm is off by one at most
+MOST_UNROLLED = 64  # bins
 LANES = 1024  # histograms side by side, added at the end: most examples fall into one region, and would queue there
 
 
@@ -88,7 +90,7 @@ def unit_region_counts(
     Specification: `steelyard.reference.unit_region_counts`.
     """
     g, is_valid = _norms(gradient_norms, valid)
-    return summed(region_counts(g, is_valid, count("bins", bins)), group)
+    return summed(region_counts(g.masked_fill(~is_valid, torch.nan), count("bins", bins)), group)
 
 
 def moving_average_counts(state: Tensor, counts: Tensor, *, momentum: float, ema: str = "lazy") -> Tensor:
@@ -123,7 +125,7 @@ def unit_region_weights(
     Specification: `steelyard.reference.unit_region_weights`.
     """
     g, is_valid = _norms(gradient_norms, valid)
-    counts = summed(region_counts(g, is_valid, count("bins", bins)), group)
+    counts = summed(region_counts(g.masked_fill(~is_valid, torch.nan), count("bins", bins)), group)
     table, new_state = region_coefficients(counts, state, g.dtype, norm=norm, momentum=momentum, ema=ema)
     weights = counts.sum() * coefficient(g, table, ())
     return UnitRegionWeights(torch.where(g == g, weights, torch.nan).masked_fill(~is_valid, 0.0), new_state)  # noqa: PLR0124
@@ -194,20 +196,75 @@ class HarmonizedLoss(nn.Module):
 
 
 def region_index(g: Tensor, bins: int) -> Tensor:
-    """int32 region of every norm; any region for NaN. Edges are compared: floor(g * bins) rounds g * bins first."""
-    edges = torch.arange(1, bins, dtype=g.dtype, device=g.device) / bins
-    return torch.bucketize(g.contiguous(), edges, right=True, out_int32=True)
+    """int32 region of every norm in [0, 1]; any region for NaN."""
+    if bins > MOST_BY_ARITHMETIC:
+        edges = torch.arange(1, bins, dtype=g.dtype, device=g.device) / bins
+        return torch.bucketize(g.contiguous(), edges, right=True, out_int32=True)
+    return torch.nan_to_num(_region_number(g, bins), nan=0.0).to(torch.int32)
 
 
-def region_counts(g: Tensor, valid: Tensor, bins: int) -> Tensor:
-    """int64 number of valid norms, NaN left out, in each region: integers, so that the order of adding is nothing."""
-    index = torch.where(valid & (g == g), region_index(g, bins), bins)  # noqa: PLR0124 - is a number
-    # with a row more than they fill: a single one would be compiled for itself
-    filled = LANES + -index.numel() % LANES
-    index = nn.functional.pad(index.reshape(-1), (0, filled), value=bins).view(-1, LANES).long()
-    one = torch.ones((), dtype=torch.int64, device=g.device).expand(index.shape)
-    side_by_side = torch.zeros((bins + 1, LANES), dtype=torch.int64, device=g.device).scatter_add(0, index, one)
-    return side_by_side.sum(dim=1)[:bins]
+def region_counts(g: Tensor, bins: int) -> Tensor:
+    """int64 number of norms, NaN left out, in each region: integers, so that the order of adding is nothing."""
+    if torch.compiler.is_compiling() and bins <= MOST_UNROLLED:
+        return _counts_unrolled(g, bins)
+    return _sums(_lanes(g, bins), None, bins)[:bins]
+
+
+def region_counts_and_sums(g: Tensor, values: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """`region_counts`, and the sum of the values in each region and, last, of those whose norm is NaN."""
+    lanes = _lanes(g, bins)
+    return _sums(lanes, None, bins)[:bins], _sums(lanes, values, bins)
+
+
+def _lanes(g: Tensor, bins: int) -> Tensor:
+    """int64 region of every norm, `bins` for NaN, in rows of `LANES`, filled up with `bins`."""
+    if bins > MOST_BY_ARITHMETIC:
+        index = torch.where(g == g, region_index(g, bins), bins)  # noqa: PLR0124 - is a number
+    else:
+        index = torch.nan_to_num(_region_number(g, bins), nan=bins)
+    return _in_rows(index, bins).long()
+
+
+def _sums(lanes: Tensor, values: Tensor | None, bins: int) -> Tensor:
+    """Sum of the values in each region and, last, in none; without values, how many."""
+    if values is None:
+        rows = torch.ones((), dtype=torch.int64, device=lanes.device).expand(lanes.shape)
+    else:
+        rows = _in_rows(values, 0)
+    zero = torch.zeros((bins + 1, LANES), dtype=rows.dtype, device=rows.device)
+    return zero.scatter_add(0, lanes, rows).sum(dim=1)
+
+
+def _in_rows(values: Tensor, rest: int) -> Tensor:
+    values = values.reshape(-1)
+    if torch.compiler.is_compiling():  # with a row more than they fill: a single one would be compiled for itself
+        values = nn.functional.pad(values, (0, LANES + -values.numel() % LANES), value=rest)
+    elif values.numel() % LANES:
+        values = nn.functional.pad(values, (0, -values.numel() % LANES), value=rest)
+    return values.view(-1, LANES)
+
+
+def _region_number(g: Tensor, bins: int) -> Tensor:
+    """Region of every norm as a floating number, NaN for NaN.
+
+    Its lower edge is the largest i / bins, rounded, that is not above the norm. The floor of the product is at most 1
+    too small and never too large; comparing with the next edge mends it. A search among the edges takes much longer.
+    """
+    next_region = (g * (bins * (1.0 - 4.0 * torch.finfo(g.dtype).eps))).floor() + 1.0
+    below_its_edge = (g - next_region / bins).sign().clamp(max=0.0)
+    return (next_region + below_its_edge).clamp(max=bins - 1)
+
+
+def _counts_unrolled(g: Tensor, bins: int) -> Tensor:
+    """A comparison and a sum for each edge, all in one loop over the norms once they are compiled.
+
+    The edges are numbers of Python here: for so few bins i / bins is rounded to any dtype as the division in it is.
+    """
+    number = torch.int64 if g.numel() >= 2**31 else torch.int32
+    at_least = [(g == g).sum(dtype=number)]  # noqa: PLR0124 - is a number
+    at_least += [(g >= edge / bins).sum(dtype=number) for edge in range(1, bins)]
+    cumulative = torch.stack(at_least).long()
+    return cumulative - nn.functional.pad(cumulative[1:], (0, 1))
 
 
 def region_coefficients(

@@ -3,7 +3,6 @@
 Specification: `steelyard.reference.soft_sampling.quality_focal_loss`.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,12 +10,11 @@ from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, float_tensor, non_negative
 from steelyard.impl.slices import in_slices
-from steelyard.impl.soft_sampling.signed_logit import focal_derivative, focal_value
+from steelyard.impl.soft_sampling.error_logit import focal_derivative, focal_value
+from steelyard.impl.soft_sampling.own_channel import by_channel
 from steelyard.impl.soft_sampling.soft_target import (
-    by_label,
     check_labels_and_quality,
     score_minus_target,
-    score_slope,
     soft_cross_entropy,
 )
 
@@ -81,7 +79,15 @@ class _QualityFocalLossWithLabels(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor, labels: Tensor, quality: Tensor, beta: float) -> Tensor:
-        loss = partial(by_label, negative=lambda x: focal_value(-x, beta), positive=partial(_value, beta=beta))
+        def loss(logits: Tensor, labels: Tensor, quality: Tensor) -> Tensor:
+            return by_channel(
+                logits.to(compute_dtype(logits)),
+                labels,
+                quality,
+                background=lambda x: focal_value(x, beta),
+                element=lambda x, _, y: _value(x, y, beta),
+            )
+
         return in_slices(loss, logits, labels, quality, shared=labels.ndim)
 
     @staticmethod
@@ -94,12 +100,12 @@ class _QualityFocalLossWithLabels(torch.autograd.Function):
         beta = ctx.beta
 
         def gradient(logits: Tensor, labels: Tensor, quality: Tensor, grad: Tensor) -> Tensor:
-            derivative = by_label(
-                logits,
+            derivative = by_channel(
+                logits.to(compute_dtype(logits)),
                 labels,
                 quality,
-                negative=lambda x: -focal_derivative(-x, beta),
-                positive=partial(_derivative, beta=beta),
+                background=lambda x: focal_derivative(x, beta),
+                element=lambda x, _, y: _derivative(x, y, beta),
             )
             return (grad * derivative).to(logits.dtype)
 
@@ -109,17 +115,21 @@ class _QualityFocalLossWithLabels(torch.autograd.Function):
 
 def _value(x: Tensor, y: Tensor, beta: float) -> Tensor:
     cross_entropy = soft_cross_entropy(x, y)
-    return cross_entropy if beta == 0 else score_minus_target(x, y).abs().pow(beta) * cross_entropy
+    if beta == 0:
+        return cross_entropy
+    delta = score_minus_target(x, y)
+    return (delta * delta if beta == 2 else delta.abs().pow(beta)) * cross_entropy
 
 
 def _derivative(x: Tensor, y: Tensor, beta: float) -> Tensor:
     """0 where the score is the target, for every beta: sign(0) is 0, and nothing divides by the distance there."""
-    delta = score_minus_target(x, y)
+    p, one_minus_p = torch.sigmoid(x), torch.sigmoid(-x)
+    delta = (1.0 - y) * p - y * one_minus_p
     if beta == 0:
         return delta
-    slope = score_slope(x)
     cross_entropy = soft_cross_entropy(x, y).clamp(max=torch.finfo(x.dtype).max)  # 0 * inf has the limit 0
+    slope = p * one_minus_p
     if beta == 2:  # the usual one is a polynomial in delta: cheap, and differentiable again at 0
-        return delta * (delta.square() + 2.0 * slope * cross_entropy)
+        return delta * (delta * delta + 2.0 * slope * cross_entropy)
     distance = torch.where(delta == 0, 1.0, delta.abs())
     return delta.sign() * distance.pow(beta) * (distance + beta * (slope / distance) * cross_entropy)

@@ -1,4 +1,4 @@
-"""Softmax focal loss: the sigmoid form at the margin of the true logit over the others.
+"""Softmax focal loss: the sigmoid form at the margin of the other logits over the true one.
 
 Specification: `steelyard.reference.soft_sampling.softmax_focal_loss`.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, discrete_tensor, float_tensor, non_negative, optional_fraction
 from steelyard.impl.slices import in_slices
-from steelyard.impl.soft_sampling.signed_logit import focal_derivative, focal_value
+from steelyard.impl.soft_sampling.error_logit import focal_derivative, focal_value
 
 
 def softmax_focal_loss(logits: Tensor, labels: Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Tensor:
@@ -52,8 +52,8 @@ class _SoftmaxFocalLoss(torch.autograd.Function):
         def gradient(logits: Tensor, labels: Tensor, grad: Tensor) -> Tensor:
             margin, others, is_true = _margin(logits.to(compute_dtype(logits)), labels)
             by_margin = _weigh(focal_derivative(margin, ctx.gamma), labels, logits.shape[-1] - 1, ctx.alpha)
-            # the margin rises with the true logit and falls with the softmax of the others
-            by_logit = torch.where(is_true, 1.0, -torch.softmax(others, dim=-1))
+            # the margin falls with the true logit and rises with the softmax of the others
+            by_logit = torch.where(is_true, -1.0, torch.softmax(others, dim=-1))
             result = (grad * by_margin).unsqueeze(-1) * by_logit
             # masked_fill, not a product: an ignored NaN must not spoil the sum
             return result.masked_fill((labels == -1).unsqueeze(-1), 0.0).to(logits.dtype)
@@ -63,11 +63,11 @@ class _SoftmaxFocalLoss(torch.autograd.Function):
 
 
 def _margin(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """True logit minus the log-sum-exp of the others; the others, -inf at the true one; where the true one is."""
+    """Log-sum-exp of the others minus the true logit; the others, -inf at the true one; where the true one is."""
     true = labels.clamp(min=0).unsqueeze(-1)
     is_true = true == torch.arange(z.shape[-1], device=z.device)
     others = z.masked_fill(is_true, -torch.inf)
-    return z.gather(-1, true).squeeze(-1) - torch.logsumexp(others, dim=-1), others, is_true
+    return torch.logsumexp(others, dim=-1) - z.gather(-1, true).squeeze(-1), others, is_true
 
 
 def _weigh(values: Tensor, labels: Tensor, background: int, alpha: float | None) -> Tensor:

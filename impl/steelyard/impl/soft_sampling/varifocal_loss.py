@@ -3,7 +3,6 @@
 Specification: `steelyard.reference.soft_sampling.varifocal_loss`.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +10,9 @@ from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, float_tensor, non_negative, one_of, optional_non_negative
 from steelyard.impl.slices import in_slices
-from steelyard.impl.soft_sampling.signed_logit import focal_derivative, focal_value
+from steelyard.impl.soft_sampling.error_logit import focal_derivative, focal_value
+from steelyard.impl.soft_sampling.own_channel import by_channel
 from steelyard.impl.soft_sampling.soft_target import (
-    by_label,
     check_labels_and_quality,
     score_minus_target,
     soft_cross_entropy,
@@ -73,23 +72,27 @@ class _Options:
         self.iou_weighted = iou_weighted
         self.by_quality = one_of("branch", branch, BRANCHES) == "quality"
 
-    def negative(self, x: Tensor) -> Tensor:
-        return self._times_alpha(focal_value(-x, self.gamma))
+    def background(self, x: Tensor) -> Tensor:
+        return self._times_alpha(focal_value(x, self.gamma))
 
-    def negative_derivative(self, x: Tensor) -> Tensor:
-        return self._times_alpha(-focal_derivative(-x, self.gamma))
+    def background_derivative(self, x: Tensor) -> Tensor:
+        return self._times_alpha(focal_derivative(x, self.gamma))
 
-    def foreground(self, x: Tensor, q: Tensor) -> Tensor:
-        positive = soft_cross_entropy(x, q)
-        if self.iou_weighted:
-            positive = torch.where(q == 0, 0.0, q * positive)  # weight 0 annuls an infinite loss too
-        return torch.where(q > 0, positive, self.negative(x)) if self.by_quality else positive
+    def element(self, x: Tensor, is_own: Tensor, q: Tensor) -> Tensor:
+        """One cross entropy serves both branches: against a quality of 0 it is that of a negative."""
+        is_positive = q.sign() if self.by_quality else is_own
+        negative = self._times_alpha(torch.sigmoid(x) ** self.gamma)
+        weight = (q if self.iou_weighted else is_positive) + (1.0 - is_positive) * negative
+        loss = weight * soft_cross_entropy(x, q)
+        # weight 0 annuls an infinite loss too
+        return loss if self.by_quality and self.alpha != 0 else torch.where(weight == 0, 0.0, loss)
 
-    def foreground_derivative(self, x: Tensor, q: Tensor) -> Tensor:
-        positive = score_minus_target(x, q)
-        if self.iou_weighted:
-            positive = q * positive
-        return torch.where(q > 0, positive, self.negative_derivative(x)) if self.by_quality else positive
+    def element_derivative(self, x: Tensor, is_own: Tensor, q: Tensor) -> Tensor:
+        """Both branches are finite: so a sum may choose."""
+        is_positive = q.sign() if self.by_quality else is_own
+        positive = (q if self.iou_weighted else is_positive) * score_minus_target(x, q)
+        derivative = positive + (1.0 - is_positive) * self.background_derivative(x)
+        return derivative if self.alpha != 0 else torch.where(is_positive == 0, 0.0, derivative)
 
     def _times_alpha(self, values: Tensor) -> Tensor:
         if self.alpha is None:
@@ -106,7 +109,8 @@ class _VarifocalLoss(torch.autograd.Function):
     def forward(logits: Tensor, targets: Tensor, options: _Options) -> Tensor:
         def loss(logits: Tensor, targets: Tensor) -> Tensor:
             x = logits.to(compute_dtype(logits))
-            return options.foreground(x, targets.to(x.dtype))
+            y = targets.to(x.dtype)
+            return options.element(x, y, y)
 
         return in_slices(loss, logits, targets, shared=logits.ndim)
 
@@ -119,7 +123,8 @@ class _VarifocalLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         def gradient(logits: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
             x = logits.to(compute_dtype(logits))
-            return (grad * options.foreground_derivative(x, targets.to(x.dtype))).to(logits.dtype)
+            y = targets.to(x.dtype)
+            return (grad * options.element_derivative(x, y, y)).to(logits.dtype)
 
         options: _Options = ctx.options
         logits, targets = ctx.saved_tensors
@@ -133,7 +138,10 @@ class _VarifocalLossWithLabels(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor, labels: Tensor, quality: Tensor, options: _Options) -> Tensor:
-        loss = partial(by_label, negative=options.negative, positive=options.foreground)
+        def loss(logits: Tensor, labels: Tensor, quality: Tensor) -> Tensor:
+            x = logits.to(compute_dtype(logits))
+            return by_channel(x, labels, quality, background=options.background, element=options.element)
+
         return in_slices(loss, logits, labels, quality, shared=labels.ndim)
 
     @staticmethod
@@ -146,12 +154,12 @@ class _VarifocalLossWithLabels(torch.autograd.Function):
         options = ctx.options
 
         def gradient(logits: Tensor, labels: Tensor, quality: Tensor, grad: Tensor) -> Tensor:
-            derivative = by_label(
-                logits,
+            derivative = by_channel(
+                logits.to(compute_dtype(logits)),
                 labels,
                 quality,
-                negative=options.negative_derivative,
-                positive=options.foreground_derivative,
+                background=options.background_derivative,
+                element=options.element_derivative,
             )
             return (grad * derivative).to(logits.dtype)
 
