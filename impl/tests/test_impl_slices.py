@@ -10,7 +10,7 @@ from steelyard.impl.soft_sampling.generalized_focal_loss import generalized_foca
 from steelyard.impl.soft_sampling.quality_focal_loss import quality_focal_loss, quality_focal_loss_with_labels
 from steelyard.impl.soft_sampling.varifocal_loss import varifocal_loss, varifocal_loss_with_labels
 
-B, N, C, BINS = 2, 2100, 80, 17
+B, N, C, BINS = 4, 2100, 80, 17
 
 
 def _cases(dtype):

@@ -16,7 +16,7 @@ from steelyard.impl.checks import compute_dtype
 Sums = TypeVar("Sums", Tensor, tuple[Tensor, ...])
 
 SLICES_PER_WIDENING = 16  # for each doubling from the dtype of the input to that of the arithmetic
-SMALL = 2**18  # elements; below that the temporaries are about a megabyte each, and launches cost more
+SMALL = 2**19  # elements; below that the temporaries are about a megabyte each, and launches cost more
 IN_CACHE = 2**17  # elements a core: half a megabyte, where the second cache has one or two
 LARGEST = 2**20  # elements of a slice, however many cores
 ALIGNED = 64  # a length of slices of which histograms side by side need no padding

@@ -1,4 +1,4 @@
-"""Distribution focal loss: one pass over the bins, two gathers a side.
+"""Distribution focal loss: one softmax over the bins, mended in the two bins beside the target.
 
 Specification: `steelyard.reference.soft_sampling.distribution_focal_loss`.
 """
@@ -83,13 +83,16 @@ class _DistributionFocalLoss(torch.autograd.Function):
     @staticmethod
     def forward(logits: Tensor, targets: Tensor, counted: Tensor | None) -> Tensor:
         def loss(logits: Tensor, targets: Tensor, *counted: Tensor) -> Tensor:
-            z = _below_highest(logits)
-            lower, w_lower, w_upper = _two_bins(targets.to(z.dtype), num_bins=z.shape[-1])
-            is_highest = _bins(z) == z.argmax(dim=-1, keepdim=True)
+            log_shares = torch.log_softmax(logits.to(compute_dtype(logits)), dim=-1)
+            lower, w_lower, w_upper = _two_bins(targets.to(log_shares.dtype), num_bins=log_shares.shape[-1])
+            of_lower, of_upper = log_shares.gather(-1, lower), log_shares.gather(-1, lower + 1)
+            upper_is_larger = of_upper > of_lower
             # log1p of the other shares: the logarithm of a share near 1 keeps its digits
-            log_total = torch.log1p(z.exp().masked_fill_(is_highest, 0.0).sum(dim=-1, keepdim=True))
-            values = _weighted(w_lower, log_total - z.gather(-1, lower))
-            values = values + _weighted(w_upper, log_total - z.gather(-1, lower + 1))
+            larger = lower + upper_is_larger
+            others = log_shares.exp().scatter(-1, larger, 0.0).sum(dim=-1, keepdim=True)
+            of_larger = torch.where(others < 0.5, torch.log1p(-others), torch.maximum(of_lower, of_upper))
+            values = _weighted(w_lower, -torch.where(upper_is_larger, of_lower, of_larger))
+            values = values + _weighted(w_upper, -torch.where(upper_is_larger, of_larger, of_upper))
             return _masked(values.squeeze(-1), *counted)
 
         tensors = (logits, targets) if counted is None else (logits, targets, counted)
@@ -102,18 +105,17 @@ class _DistributionFocalLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         def gradient(logits: Tensor, targets: Tensor, grad: Tensor, *counted: Tensor) -> Tensor:
-            e = _below_highest(logits).exp()
-            bins = _bins(e)
-            total = e.sum(dim=-1, keepdim=True)
-            lower, w_lower, w_upper = _two_bins(targets.to(e.dtype), num_bins=e.shape[-1])
+            shares = torch.softmax(logits.to(compute_dtype(logits)), dim=-1)
+            lower, w_lower, w_upper = _two_bins(targets.to(shares.dtype), num_bins=shares.shape[-1])
             upper_is_near = w_upper > w_lower
             near = torch.where(upper_is_near, lower + 1, lower)
             far = torch.where(upper_is_near, lower, lower + 1)
             w_far = torch.where(upper_is_near, w_lower, w_upper)
             # share - w_near as w_far - (1 - share), with 1 - share summed up: nothing cancels when both are near 1
-            at_near = w_far - e.masked_fill(bins == near, 0.0).sum(dim=-1, keepdim=True) / total
-            derivative = e / total - torch.where(bins == far, w_far, 0.0)
-            derivative = grad.unsqueeze(-1) * torch.where(bins == near, at_near, derivative)
+            at_near = w_far - shares.scatter(-1, near, 0.0).sum(dim=-1, keepdim=True)
+            at_far = shares.gather(-1, far) - w_far
+            derivative = shares.scatter(-1, torch.cat([near, far], dim=-1), torch.cat([at_near, at_far], dim=-1))
+            derivative = grad.unsqueeze(-1) * derivative
             return _masked(derivative, *(mask.unsqueeze(-1) for mask in counted)).to(logits.dtype)
 
         logits, targets, counted = ctx.saved_tensors
