@@ -83,6 +83,8 @@ class _DistributionFocalLoss(torch.autograd.Function):
     @staticmethod
     def forward(logits: Tensor, targets: Tensor, counted: Tensor | None) -> Tensor:
         def loss(logits: Tensor, targets: Tensor, *counted: Tensor) -> Tensor:
+            if torch.compiler.is_compiling():
+                return _masked(_compiled_loss(logits, targets), *counted)
             log_shares = torch.log_softmax(logits.to(compute_dtype(logits)), dim=-1)
             lower, w_lower, w_upper = _two_bins(targets.to(log_shares.dtype), num_bins=log_shares.shape[-1])
             of_lower, of_upper = log_shares.gather(-1, lower), log_shares.gather(-1, lower + 1)
@@ -105,6 +107,9 @@ class _DistributionFocalLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         def gradient(logits: Tensor, targets: Tensor, grad: Tensor, *counted: Tensor) -> Tensor:
+            if torch.compiler.is_compiling():
+                derivative = grad.unsqueeze(-1) * _compiled_derivative(logits, targets)
+                return _masked(derivative, *(mask.unsqueeze(-1) for mask in counted)).to(logits.dtype)
             shares = torch.softmax(logits.to(compute_dtype(logits)), dim=-1)
             lower, w_lower, w_upper = _two_bins(targets.to(shares.dtype), num_bins=shares.shape[-1])
             upper_is_near = w_upper > w_lower
@@ -121,6 +126,30 @@ class _DistributionFocalLoss(torch.autograd.Function):
         logits, targets, counted = ctx.saved_tensors
         tensors = (logits, targets, grad) if counted is None else (logits, targets, grad, counted)
         return in_slices(gradient, *tensors, shared=targets.ndim), None, None
+
+
+def _compiled_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """The loss by comparisons with bin numbers, which are fused, where a scatter is not."""
+    z = _below_highest(logits)
+    lower, w_lower, w_upper = _two_bins(targets.to(z.dtype), num_bins=z.shape[-1])
+    is_highest = _bins(z) == z.argmax(dim=-1, keepdim=True)
+    log_total = torch.log1p(z.exp().masked_fill(is_highest, 0.0).sum(dim=-1, keepdim=True))
+    values = _weighted(w_lower, log_total - z.gather(-1, lower))
+    return (values + _weighted(w_upper, log_total - z.gather(-1, lower + 1))).squeeze(-1)
+
+
+def _compiled_derivative(logits: Tensor, targets: Tensor) -> Tensor:
+    """The derivative likewise."""
+    e = _below_highest(logits).exp()
+    bins = _bins(e)
+    total = e.sum(dim=-1, keepdim=True)
+    lower, w_lower, w_upper = _two_bins(targets.to(e.dtype), num_bins=e.shape[-1])
+    upper_is_near = w_upper > w_lower
+    near = torch.where(upper_is_near, lower + 1, lower)
+    far = torch.where(upper_is_near, lower, lower + 1)
+    w_far = torch.where(upper_is_near, w_lower, w_upper)
+    at_near = w_far - e.masked_fill(bins == near, 0.0).sum(dim=-1, keepdim=True) / total
+    return torch.where(bins == near, at_near, e / total - torch.where(bins == far, w_far, 0.0))
 
 
 class _DistributionExpectation(torch.autograd.Function):
