@@ -90,6 +90,7 @@ def test_words_are_left_alone():
         ("return a.reshape(-1, 4)", "return a.reshape(-2, 4)", "return a.reshape(1, 4)"),
         ("return [*zip(a, b, strict=True)]", "return [*zip(a, b)]", "return [*zip(b, a, strict=True)]"),
         ("return np.zeros(a, dtype=np.bool_)", "return np.zeros(a)", "return np.ones(a, dtype=np.bool_)"),
+        ("return np.argsort(a, axis=-1)", "return np.argsort(a)", "return np.argsort(a, axis=-2)"),
         ("return np.array(a, dtype=np.int64)", "return np.array(a, dtype=np.int64)", "return np.array(a)"),
     ],
 )
@@ -123,6 +124,15 @@ def test_helpers_are_changed_and_other_techniques_are_not():
     assert "focal_loss.sigmoid_focal_loss" not in functions
     assert not [name for name in functions if name.startswith("checks.")]
     assert "logistic.softplus" in {mutant.id.partition(":")[0] for mutant in made(TECHNIQUES["sigmoid_focal_loss"])}
+
+
+def test_what_only_refuses_is_left_alone():
+    """Checks of a technique's own, and defaults that every call overrides, are not changed."""
+    found = [mutant.id for mutant in made(TECHNIQUES["features_without_windows"])]
+
+    assert not [id_ for id_ in found if id_.startswith("hardest_window._feature_array") or "_feature_array(" in id_]
+    assert not [id_ for id_ in found if id_.startswith("hardest_window.dropout_window_masks: 2")]
+    assert [id_ for id_ in found if id_.startswith("hardest_window.dropout_window_masks")]
 
 
 def test_only_the_candidate_is_changed():

@@ -5,9 +5,9 @@ is tried, in its gradient and in the helpers that it calls: each must fail some 
 to a claim that nobody checks, unless the changed function is the same function; those stand, with the reason, in
 `equivalent_mutants.toml`.
 
-Not changed are the checks of arguments (calls of `steelyard.reference.checks`, and conditions that only raise: what a
-candidate must refuse is a choice, made in the requirements of kind "error on bad input") and the functions that another
-technique's contract is about.
+Not changed are the checks of arguments (calls of `steelyard.reference.checks`, of functions that only call these, and
+conditions that only raise: what a candidate must refuse is a choice, made in the requirements of kind "error on bad
+input"), defaults that no call falls back on, and the functions that another technique's contract is about.
 """
 
 from __future__ import annotations
@@ -80,14 +80,17 @@ class AutomaticResult:
 def automatic_mutants(contract: Technique) -> list[AutomaticMutant]:
     """Every mutant of a technique's oracle, its gradients and their helpers."""
     roots = (contract.oracle, *contract.gradients.values())
+    functions = specified_functions(contract)
+    calls = [call for function in functions for call in _calls(function)]
     found = []
-    for function in specified_functions(contract):
+    for function in functions:
         definition = _definition(function)
         if definition is None:
             continue
         skip = partial(_is_check, function=function)
         name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        for change in changes(definition, signature=function not in roots, skip=skip):
+        signature = function not in roots and _falls_back(definition, calls)
+        for change in changes(definition, signature=signature, skip=skip):
             mutant_id = f"{name}: {change.text}"
             found.append(AutomaticMutant(mutant_id, function.__module__, function.__name__, change.line, change))
     return found
@@ -206,12 +209,17 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
+@cache
 def _definition(function: FunctionType) -> ast.FunctionDef | None:
-    module = ast.parse(inspect.getsource(sys.modules[function.__module__]))
-    for node in module.body:
+    for node in _module(function.__module__).body:
         if isinstance(node, ast.FunctionDef) and node.name == function.__name__:
             return node
     return None
+
+
+@cache
+def _module(name: str) -> ast.Module:
+    return ast.parse(inspect.getsource(sys.modules[name]))
 
 
 def _is_check(node: ast.AST, *, function: FunctionType) -> bool:
@@ -226,7 +234,36 @@ def _is_check(node: ast.AST, *, function: FunctionType) -> bool:
         return _is_check(node.value, function=function)
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
         return False
-    return getattr(function.__globals__.get(node.func.id), "__module__", "") == _CHECKS
+    called = function.__globals__.get(node.func.id)
+    return getattr(called, "__module__", "") == _CHECKS or (isinstance(called, FunctionType) and _only_refuses(called))
+
+
+@cache
+def _only_refuses(function: FunctionType) -> bool:
+    """Whether a function of the specification gives back what it gets, or raises."""
+    definition = _definition(function) if function.__module__.startswith(_SPECIFICATION) else None
+    if definition is None:
+        return False
+    *body, last = definition.body[1:] if ast.get_docstring(definition) else definition.body
+    if isinstance(last, ast.Return):
+        value = last.value
+        gives_back = isinstance(value, ast.Name) or (value is not None and _is_check(value, function=function))
+    else:
+        gives_back = _is_check(last, function=function)
+    return gives_back and all(_is_check(statement, function=function) for statement in body)
+
+
+def _calls(function: FunctionType) -> list[ast.Call]:
+    definition = _definition(function)
+    return [] if definition is None else [node for node in ast.walk(definition) if isinstance(node, ast.Call)]
+
+
+def _falls_back(definition: ast.FunctionDef, calls: Sequence[ast.Call]) -> bool:
+    """Whether a default can count: not where every call names every keyword."""
+    keywords = {argument.arg for argument in definition.args.kwonlyargs}
+    own = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == definition.name]
+    all_named = all(keywords <= {keyword.arg for keyword in call.keywords} for call in own)
+    return bool(definition.args.defaults) or not own or not all_named
 
 
 # --- a second world, in which functions can be changed --------------------------------------------------------------

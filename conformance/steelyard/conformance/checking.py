@@ -320,6 +320,14 @@ def batch_equals_per_image(bench: Bench, case: Case) -> None:
         )
 
 
+def any_axes_of_images(bench: Bench, case: Case) -> None:
+    """The first image without an axis of images, and all of them along two, give what the oracle gives."""
+    lay_outs: tuple[Callable[[Array], Array], ...] = (lambda values: values[0], lambda values: values[np.newaxis])
+    for lay_out in lay_outs:
+        arguments = {name: lay_out(values).copy() for name, values in case.arguments.items()}
+        value(bench, replace(case, arguments=arguments, cotangent=None))
+
+
 def padding(axis: int, **fill: float) -> Check:
     """Three entries of padding, with these values, at the end of an axis leave the others' outputs as they are.
 

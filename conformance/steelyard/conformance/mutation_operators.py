@@ -49,9 +49,12 @@ _COMMUTE = {
     "logical_and",
     "logical_or",
     "array_equal",
+    "logaddexp",
+    "aligned_iou",  # of the specification
 }
-_CONVERSIONS = {"asarray", "float", "tolist"}
+_CONVERSIONS = {"asarray", "float", "float64", "tolist"}
 _NEW_ARRAYS = {"zeros", "ones", "empty"}
+_ALONG_THE_LAST_AXIS = {"argsort", "sort"}
 _NAMES = {
     "maximum": "minimum",
     "max": "min",
@@ -174,6 +177,7 @@ def _meaning(node: object) -> str:
 
     - Any negative length in `reshape` stands for the one that is left.
     - `strict` of `zip` only refuses; what a candidate must refuse is a choice, made in requirements.
+    - `argsort` and `sort` take the last axis where none is named.
     - A new array of zeros, of ones or without content holds whole numbers and truth values as floats too, exactly;
       where only integers or only masks will do, NumPy raises. The format of an answer is left to the candidate.
     """
@@ -186,14 +190,18 @@ def _meaning(node: object) -> str:
         name = _called(node)
         left_out = "strict" if name == "zip" else "dtype" if name in _NEW_ARRAYS else ""
         fields["keywords"] = [k for k in node.keywords if k.arg != left_out]
+        if name in _ALONG_THE_LAST_AXIS:
+            fields["keywords"] = [k for k in node.keywords if k.arg != "axis" or not _is_negative(k.value, 1)]
         if name == "reshape":
             fields["args"] = ["rest" if _is_negative(length) else length for length in node.args]
     return f"{type(node).__name__}({','.join(map(_meaning, fields.values()))})"
 
 
-def _is_negative(node: ast.expr) -> bool:
+def _is_negative(node: ast.expr, size: int | None = None) -> bool:
+    """Whether a negative whole number stands there, of this size if one is named."""
     number = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else None
-    return isinstance(number, ast.Constant) and isinstance(number.value, int) and number.value > 0
+    value = number.value if isinstance(number, ast.Constant) else None
+    return isinstance(value, int) and (value > 0 if size is None else value == size)
 
 
 def _called(node: ast.Call) -> str:

@@ -73,6 +73,29 @@ def broadcasting(function: Function, name: str, like: str) -> Function:
     return mutant
 
 
+def images_along_one_axis(function: Function, name: str) -> Function:
+    """Images along two axes taken for the first axis' own, with the candidates of all that it holds."""
+
+    def mutant(**keywords: Any) -> Any:  # noqa: ANN401
+        shape = np.shape(keywords[name])
+        if len(shape) < 3:
+            return function(**keywords)
+        arrays = {n: _one_axis(values, len(shape)) for n, values in keywords.items() if np.ndim(values)}
+        answer = function(**{**keywords, **arrays})
+        if isinstance(answer, tuple):
+            return tuple(np.reshape(output, shape) for output in answer)
+        return np.reshape(answer, shape)
+
+    return mutant
+
+
+def _one_axis(values: Array, axes: int) -> Array:
+    """(A, B, N, ...) as (A, B N, ...), and a number for each image, (A, B), summed over the second axis."""
+    if values.ndim < axes:
+        return np.asarray(values.sum(axis=1))
+    return np.reshape(values, (values.shape[0], -1, *values.shape[axes:]))
+
+
 def losing_the_tail(function: Function) -> Function:
     """It works through chunks and leaves out the last, incomplete one if there are others."""
 

@@ -83,6 +83,16 @@ def binary_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None =
     return array.astype(np.int64)
 
 
+def key_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None = None) -> Float:
+    """Uniform random numbers in [0, 1), one a candidate: shape (..., N)."""
+    key = float_array(name, value, shape=shape)
+    if key.ndim == 0:
+        raise SpecError(f"{name}: expected shape (..., N), got ()")
+    if not ((key >= 0.0) & (key < 1.0)).all():
+        raise SpecError(f"{name}: expected numbers in [0, 1), got one outside or NaN")
+    return key
+
+
 def bool_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None = None) -> Bool:
     """A mask: bool, or integers that are 0 or 1."""
     return binary_array(name, value, shape=shape).astype(np.bool_)

@@ -75,14 +75,20 @@ def stratified_hard_example_mining(
     """Its sampler asks a network for the losses of boxes; here a box carries the place of its candidate."""
     bound = -1 if negatives_per_positive is None else negatives_per_positive
     samples = []
-    for loss, image in zip(losses, labels, strict=True):
+    for loss, image in zip(_along_one_axis(losses), _along_one_axis(labels), strict=True):
         context = SimpleNamespace(
             bbox_head=SimpleNamespace(num_classes=num_classes, loss=lambda cls_score, **_: {"loss_cls": cls_score}),
             _bbox_forward=lambda _, rois, loss=loss: {"cls_score": loss[rois[:, 1].long()]},
         )
         sampler = OHEMSampler(num_samples, positive_fraction, context, neg_pos_ub=bound, add_gt_as_proposals=False)
         samples.append(_sampled(sampler, image, num_classes, feats=None))
-    return torch.stack([positive for positive, _ in samples]), torch.stack([negative for _, negative in samples])
+    positive, negative = (torch.stack(masks).reshape(labels.shape) for masks in zip(*samples, strict=True))
+    return positive, negative
+
+
+def _along_one_axis(values: Tensor) -> Tensor:
+    """Images, as mmdet has them."""
+    return torch.atleast_2d(values).flatten(0, -2)
 
 
 def _sampled(sampler: RandomSampler | OHEMSampler, labels: Tensor, num_classes: int, **keywords: None) -> _Sample:

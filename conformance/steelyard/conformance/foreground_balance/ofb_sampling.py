@@ -14,6 +14,7 @@ import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
 from steelyard.conformance.checking import (
+    any_axes_of_images,
     bad_option,
     bad_shape,
     batch_equals_per_image,
@@ -107,6 +108,14 @@ def proposals(seed: int) -> Case:
     keys = _keys_of_clocks(labels, 0.1 * _APART * (order + 1), "float64")
     return Case({"labels": labels, "keys": keys}, {"num_classes": 80, "num_expected": 128}, "float64",
                 origin=f"scene {seed}")  # fmt: skip
+
+
+def tied_proposals(seed: int) -> Case:
+    """1,000 proposals, the positives of one class, with keys of eight values: an unstable sort of so many shows."""
+    case = proposals(seed)
+    labels = np.where(case.arguments["labels"][:, :1000] < 80, 0, 80)
+    keys = np.random.default_rng(seed).integers(0, 8, labels.shape) / 8.0
+    return case.with_arguments(labels=labels, keys=keys)
 
 
 def _probabilities(case: Case) -> tuple[Float, Float]:
@@ -275,6 +284,8 @@ MUTANTS = (
     Mutant("ofb/broadcast", "labels repeated for keys of another number of images",
            mistakes.broadcasting(_RIGHT, "labels", "keys")),
     Mutant("ofb/raises-on-empty", "an error where there is no candidate", mistakes.failing_on_empty(_RIGHT, "keys")),
+    Mutant("ofb/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_RIGHT, "labels")),
 )  # fmt: skip
 
 
@@ -313,7 +324,7 @@ FOREGROUND_BALANCED_SAMPLING = Technique(
                     "ruling without-replacement", counts(_probabilities), one_image, dtypes=_FULL, examples=0.1,
                     no_mutant="a wrong number is a wrong frequency too, which OFB-5 sees; this one is exact"),
         Requirement("OFB-3", Level.MUST, Kind.TIES, "Of equal clocks the first candidate's counts.", "ruling ties",
-                    value, equal_clocks, dtypes=_FULL, needs_keys=True),
+                    value, equal_clocks, scenes=(tied_proposals,), dtypes=_FULL, needs_keys=True),
         Requirement("OFB-4", Level.MUST, Kind.EMPTY, "Images without a choice give what there is.",
                     "ruling shortage", value, nothing_to_choose, dtypes=_FULL, needs_keys=True, examples=0.5),
         Requirement("OFB-5", Level.MUST, Kind.DISTRIBUTION,
@@ -348,6 +359,8 @@ FOREGROUND_BALANCED_SAMPLING = Technique(
                     examples=0.2),
         Requirement("OFB-14", Level.MAY, Kind.ERROR, "A negative quota is refused.", "house rule",
                     refuses(bad_option("num_expected", -1)), distinct_clocks, dtypes=_FULL, examples=0.2),
+        Requirement("OFB-15", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, distinct_clocks, dtypes=_FULL, needs_keys=True, examples=0.2),
     ),
     mutants=MUTANTS,
     rulings=(

@@ -69,12 +69,13 @@ def small_data_sets(draw: Draw) -> Case:
 
 
 def at_the_threshold(draw: Draw) -> Case:
-    """Classes whose share of the images is the threshold itself, just above it, or just below."""
+    """Two classes whose shares of the images are the threshold itself, just above it, or just below."""
     images = draw.choice((4, 8, 16))
     labels = np.full((images, 2), -1)
-    labels[: images // 2, 0] = 0
-    labels[: images // 2 + draw.choice((0, 1, -1)), 1] = 1
-    return Case({"labels": labels}, {**_threshold_options(draw), "threshold": 0.5}, draw.dtype(_FULL))
+    for c, more in enumerate(draw.choice(((0, 0), (1, 1), (0, 1), (0, -1), (1, -1)))):
+        labels[: images // 2 + more, c] = c
+    options = {**_threshold_options(draw), "num_classes": 2, "threshold": 0.5}
+    return Case({"labels": labels}, options, draw.dtype(_FULL))
 
 
 def without_objects(draw: Draw) -> Case:
@@ -217,6 +218,11 @@ def factors_and_keys(draw: Draw) -> Case:
     return _rounded(factors, keys, draw)
 
 
+def rounded_up(draw: Draw) -> Case:
+    """The same, rounded up."""
+    return factors_and_keys(draw).with_options(rounding="ceil")
+
+
 def keys_at_the_fraction(draw: Draw) -> Case:
     """Keys equal to the fraction of a factor, in eighths, which every format has; whole factors with keys of 0."""
     eighths = draw.integers((draw.integer(1, 6),), 0, 7) / 8.0
@@ -294,6 +300,8 @@ COUNT_MUTANTS = (
            _counts(lambda r, u: np.floor(r) + ((u + 0.0625) % 1.0 < r - np.floor(r)))),
     Mutant("repeat-counts/complement", "one more with the probability of not",
            _counts(lambda r, u: np.floor(r) + (u >= r - np.floor(r)))),
+    Mutant("repeat-counts/always-at-random", "rounded by the keys also where up is asked for",
+           mistakes.unchecked(_RIGHT_COUNTS, rounding=lambda name: "stochastic" if name == "ceil" else name)),
     Mutant("repeat-counts/biased", "keys that lean to 0, of its own", _own_keys(lambda u: u**1.3),
            draws_own_keys=True),
     Mutant("repeat-counts/always-the-same", "one key for all of its own", _own_keys(lambda u: np.full(u.shape, 0.2)),
@@ -410,6 +418,9 @@ REPEAT_COUNTS = Technique(
         Requirement("RPT-8", Level.MAY, Kind.ERROR, "An unknown rounding is refused.", "house rule",
                     refuses(bad_option("rounding", "nearest")), factors_and_keys, dtypes=_FULL, needs_keys=True,
                     examples=0.1),
+        Requirement("RPT-9", Level.MUST, Kind.VALUE, "Rounded up, every factor that is not whole counts one more.",
+                    "mmengine's ClassBalancedDataset", value, rounded_up, dtypes=_FULL, options=("rounding",),
+                    needs_keys=True, examples=0.3),
     ),
     mutants=COUNT_MUTANTS,
     dialects=(

@@ -92,6 +92,7 @@ def _two(first: tuple[int, int], second: tuple[int, int], canvas: tuple[int, int
 _THRESHOLDS = (
     ((13, 10), (13, 13), 0.3),  # 3 of 10 pixels differ
     ((13, 13), (13, 10), 0.3),
+    ((13, 10), (13, 13), 0.25),  # 3 of 13, but of 10 more
     ((13, 9), (13, 13), 0.3),
     ((13, 8), (13, 10), 0.25),
     ((12, 11), (4, 4), 1.0),  # boxes of thrice the size
@@ -111,6 +112,8 @@ def at_the_thresholds(draw: Draw) -> Case:
     arguments = _two(first, second)
     if draw.flag(15):
         arguments["image_index"] = np.zeros(2, dtype=np.int64)
+    if draw.flag(15):
+        arguments["crowd"] = np.array([True, False])
     return Case(arguments, {**_LIMITS, "max_difference": limit}, draw.dtype(_FULL))
 
 

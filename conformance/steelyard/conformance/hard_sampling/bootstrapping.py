@@ -15,6 +15,7 @@ import numpy as np
 
 from steelyard.conformance.checking import (
     Bench,
+    any_axes_of_images,
     bad_option,
     bad_shape,
     batch_equals_per_image,
@@ -118,6 +119,12 @@ def equal_keys(draw: Draw) -> Case:
     return case.with_arguments(keys=np.floor(case.arguments["keys"] * 16.0) / 16.0)
 
 
+def keyed_at_the_threshold(draw: Draw) -> Case:
+    """Few different scores, of which one is the threshold, and distinct keys."""
+    case = equal_scores(draw)
+    return _with_keys(case, distinct_ranks(draw, case.arguments["held"].shape) / 64.0)
+
+
 def keyed_nothing(draw: Draw) -> Case:
     """Nothing to draw from."""
     case = nothing_to_add(draw)
@@ -142,6 +149,13 @@ def many_windows(seed: int) -> Case:
     values = (random.permuted(np.broadcast_to(np.arange(shape[1]), shape), axis=1) - 18_000.0) / 2.0**10
     options = {"add_threshold": 0.0, "max_new": 250}
     return Case({"scores": values, "held": random.random(shape) < 0.05}, options, "float32", origin=f"scene {seed}")
+
+
+def tied_windows(seed: int) -> Case:
+    """The same of 10,000 windows, with scores of few values: a sort of so many equals that is not stable shows."""
+    case = many_windows(seed)
+    scores, held = (case.arguments[name][:, :10_000] for name in ("scores", "held"))
+    return case.with_arguments(scores=np.floor(4.0 * scores) / 4.0, held=held)
 
 
 def many_windows_with_keys(seed: int) -> Case:
@@ -246,7 +260,8 @@ MINE_FALSE_POSITIVES = Technique(
                     "Rounds come to an end, and then no false positive is left: the certificate of convergence.",
                     "Sung & Poggio, section 2.4", converged, scores, dtypes=FULL, examples=0.3, no_mutant=_IMPLIED),
         Requirement("FP-5", Level.MUST, Kind.TIES, "A score at the threshold is no false positive; the first of equals "
-                    "is added.", "rulings strict, ties", value, equal_scores, scenes=(scanned_points,), dtypes=FULL),
+                    "is added.", "rulings strict, ties", value, equal_scores, scenes=(scanned_points, tied_windows),
+                    dtypes=FULL),
         Requirement("FP-6", Level.MUST, Kind.EMPTY, "Where there is no false positive nothing is added.",
                     "ruling strict", value, nothing_to_add, dtypes=FULL, examples=0.5),
         Requirement("FP-7", Level.SHOULD, Kind.EXTREME, "Infinite scores rank first, or are never added.",
@@ -264,6 +279,8 @@ MINE_FALSE_POSITIVES = Technique(
                     "house rule", refuses(bad_shape("held")), scores, dtypes=FULL, examples=0.2),
         Requirement("FP-13", Level.MAY, Kind.ERROR, "A cap of 0 is refused.", "house rule", _REFUSED, scores,
                     dtypes=FULL, examples=0.2),
+        Requirement("FP-14", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, scores, dtypes=FULL, examples=0.2),
     ),
     mutants=HARDEST_MUTANTS,
     rulings=_RULINGS,
@@ -322,6 +339,10 @@ MINE_RANDOM_FALSE_POSITIVES = Technique(
                     "house rule", refuses(bad_shape("held")), keyed, dtypes=FULL, examples=0.2, needs_keys=True),
         Requirement("RFP-14", Level.MAY, Kind.ERROR, "A cap of 0 is refused.", "house rule", _REFUSED, keyed,
                     dtypes=FULL, examples=0.2),
+        Requirement("RFP-15", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, keyed, dtypes=FULL, needs_keys=True, examples=0.2),
+        Requirement("RFP-16", Level.MUST, Kind.TIES, "A score at the threshold is no false positive.", "ruling strict",
+                    value, keyed_at_the_threshold, dtypes=FULL, needs_keys=True, examples=0.5),
     ),
     mutants=RANDOM_MUTANTS,
     rulings=_RULINGS,

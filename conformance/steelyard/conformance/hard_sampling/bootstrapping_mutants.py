@@ -82,6 +82,8 @@ def _plain(function: Function, prefix: str) -> tuple[Mutant, ...]:
                mistakes.broadcasting(function, "held", "scores")),
         Mutant(f"{prefix}/raises-on-empty", "an error where there is no candidate",
                mistakes.failing_on_empty(function, "scores")),
+        Mutant(f"{prefix}/one-axis-of-pools", "pools along two axes taken for those of the first",
+               mistakes.images_along_one_axis(function, "scores")),
     )  # fmt: skip
 
 
@@ -128,6 +130,11 @@ def _last_of_equal_keys(scores: Array, held: Array, keys: Array, **o: Any) -> Ar
     return _RANDOM(scores[..., ::-1], held[..., ::-1], keys[..., ::-1], **o)[..., ::-1]
 
 
+def _random_at_the_threshold(scores: Array, held: Array, keys: Array, **o: Any) -> Array:  # noqa: ANN401
+    raised = np.asarray(scores, dtype=np.float64)
+    return _RANDOM(np.where(raised == o["add_threshold"], raised + 1e-3, raised), held, keys, **o)
+
+
 def _random_again(scores: Array, held: Array, keys: Array, **o: Any) -> Array:  # noqa: ANN401
     return _RANDOM(scores, np.zeros_like(held), keys, **o)
 
@@ -151,6 +158,7 @@ RANDOM_MUTANTS = (
     Mutant("random-false-positives/hardest", "the hardest instead of random ones", _hardest_instead),
     Mutant("random-false-positives/largest-keys", "the largest keys instead of the smallest", _largest_keys),
     Mutant("random-false-positives/again", "negatives added again", _random_again),
+    Mutant("random-false-positives/at-the-threshold", "candidates at the threshold added", _random_at_the_threshold),
     Mutant("random-false-positives/last-of-equal-keys", "of equal keys the last candidate's", _last_of_equal_keys),
     Mutant("random-false-positives/favours-the-first", "a bias towards the first candidate",
            _without_keys(lambda keys, _: np.where(np.arange(keys.shape[-1]) == 0, keys**1.5, keys)),

@@ -13,6 +13,7 @@ import numpy as np
 from steelyard.conformance import plain_mistakes as mistakes
 from steelyard.conformance.checking import (
     Bench,
+    any_axes_of_images,
     bad_option,
     bad_shape,
     batch_equals_per_image,
@@ -291,6 +292,8 @@ MUTANTS = (
            mistakes.broadcasting(_RIGHT, "labels", "losses")),
     Mutant("hard-negatives/raises-on-empty", "an error where there is no candidate",
            mistakes.failing_on_empty(_RIGHT, "losses")),
+    Mutant("hard-negatives/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_RIGHT, "labels")),
 )  # fmt: skip
 
 
@@ -366,6 +369,8 @@ HARD_NEGATIVE_MINING = Technique(
         Requirement("HN-16", Level.MAY, Kind.ERROR, "A negative ratio and a negative least number are refused.",
                     "house rule", refuses(bad_option("negatives_per_positive", -1.0), bad_option("min_negatives", -1)),
                     distinct_losses, dtypes=FULL, examples=0.2),
+        Requirement("HN-17", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, distinct_losses, dtypes=FULL, examples=0.2),
     ),
     mutants=MUTANTS,
     rulings=RULINGS,

@@ -13,6 +13,7 @@ import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
 from steelyard.conformance.checking import (
+    any_axes_of_images,
     bad_option,
     bad_shape,
     batch_equals_per_image,
@@ -86,9 +87,9 @@ def _of_sizes(sizes: Sequence[int], number: int, draw: Draw) -> Case:
 def half_quotas(draw: Draw) -> Case:
     """Two objects, or four, that the number leaves one half of: the quota goes to the even side."""
     sizes, number = draw.choice((((9, 1), 5), ((9, 1), 7), ((9, 1, 1, 1), 6), ((9, 1, 1, 1), 10)))
-    case = _of_sizes(sizes, number, draw)
-    shape = case.arguments["keys"].shape
-    return case.with_arguments(keys=_keys(draw, shape), fill_keys=_keys(draw, shape))
+    instances = np.concatenate([_of_sizes(sizes, number, draw).arguments["instances"], [[-1, -1, -1]]], axis=1)
+    case, shape = _of_sizes(sizes, number, draw), instances.shape
+    return case.with_arguments(instances=instances, keys=_keys(draw, shape), fill_keys=_keys(draw, shape))
 
 
 def one_large_object(draw: Draw) -> Case:
@@ -277,6 +278,8 @@ MUTANTS = (
            mistakes.broadcasting(_RIGHT, "instances", "keys")),
     Mutant("instance-balanced/raises-on-empty", "an error where there is no candidate",
            mistakes.failing_on_empty(_RIGHT, "keys")),
+    Mutant("instance-balanced/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_RIGHT, "instances")),
 )  # fmt: skip
 
 
@@ -354,6 +357,8 @@ INSTANCE_BALANCED_POSITIVES = Technique(
                     examples=0.2),
         Requirement("IBP-17", Level.MAY, Kind.ERROR, "A number below 0 is refused.", "house rule",
                     refuses(bad_option("num_positives", -1)), distinct_keys, dtypes=_FULL, examples=0.2),
+        Requirement("IBP-18", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, distinct_keys, dtypes=_FULL, needs_keys=True, examples=0.2),
     ),
     mutants=MUTANTS,
     rulings=(

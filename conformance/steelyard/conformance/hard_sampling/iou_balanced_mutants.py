@@ -205,4 +205,6 @@ MUTANTS = (
            mistakes.broadcasting(_RIGHT, "labels", "keys")),
     Mutant("iou-balanced/raises-on-empty", "an error where there is no candidate",
            mistakes.failing_on_empty(_RIGHT, "max_iou")),
+    Mutant("iou-balanced/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_RIGHT, "labels")),
 )  # fmt: skip

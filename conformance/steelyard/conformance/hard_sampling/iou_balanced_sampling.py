@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from steelyard.conformance.checking import (
+    any_axes_of_images,
     bad_option,
     bad_shape,
     batch_equals_per_image,
@@ -212,6 +213,12 @@ def proposals(seed: int) -> Case:
     return Case(arguments, {**_DEFAULTS, "upper": 0.5}, "float32", origin=f"scene {seed}")
 
 
+def proposals_above_a_floor(seed: int) -> Case:
+    """The same in four bins between 1/16 and the largest IoU of the negatives: edges that every format has."""
+    options: dict[str, OptionValue] = {"num_bins": 4, "floor_iou": 0.0625, "floor_fraction": 0.25, "upper": "negatives"}
+    return proposals(seed).with_options(**options)
+
+
 # --- laws -----------------------------------------------------------------------------------------------------
 
 
@@ -288,8 +295,8 @@ IOU_BALANCED_NEGATIVES = Technique(
     requirements=(
         Requirement("IBN-1", Level.MUST, Kind.VALUE,
                     "Each bin gives its members with the smallest keys, up to its quota; the rest is filled from all.",
-                    "section 3.1; explicit keys are ours", value, distinct_keys, scenes=(proposals, real_image),
-                    dtypes=_FULL, needs_keys=True,
+                    "section 3.1; explicit keys are ours", value, distinct_keys,
+                    scenes=(proposals, proposals_above_a_floor, real_image), dtypes=_FULL, needs_keys=True,
                     reaches={"a floor": lambda c: c.options["floor_iou"] is not None,
                              "negatives left over": lambda c: bool(
                                  ((c.arguments["labels"] == _CLASSES).sum(-1) > c.arguments["num_negatives"]).any())}),
@@ -353,6 +360,8 @@ IOU_BALANCED_NEGATIVES = Technique(
         Requirement("IBN-20", Level.MAY, Kind.ERROR, "No bin, and a share outside [0, 1], are refused.", "house rule",
                     refuses(bad_option("num_bins", 0), bad_option("floor_fraction", 1.5)), distinct_keys, dtypes=_FULL,
                     examples=0.2),
+        Requirement("IBN-21", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, distinct_keys, dtypes=_FULL, needs_keys=True, examples=0.2),
     ),
     mutants=MUTANTS,
     dialects=(

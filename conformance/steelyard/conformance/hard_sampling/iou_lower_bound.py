@@ -9,6 +9,7 @@ import numpy as np
 
 from steelyard.conformance.checking import (
     Bench,
+    any_axes_of_images,
     bad_option,
     bad_shape,
     batch_equals_per_image,
@@ -119,8 +120,13 @@ def distinct_keys(draw: Draw) -> Case:
 
 
 def ends_with_keys(draw: Draw) -> Case:
-    """IoUs exactly at the ends of the ranges, all of which are drawn."""
-    return _with_keys(at_the_ends(draw), draw).with_options(num_samples=20, positive_fraction=0.5)
+    """IoUs exactly at the ends of the ranges, of which all are drawn, or all but a few of those below."""
+    case = _with_keys(at_the_ends(draw), draw).with_options(positive_fraction=0.5)
+    return (
+        case.with_options(num_samples=20)
+        if draw.flag(60)
+        else case.with_options(num_samples=draw.choice((3, 4, 5)), fill_from_below=True)
+    )
 
 
 def without_objects_with_keys(draw: Draw) -> Case:
@@ -377,6 +383,8 @@ IOU_LOWER_BOUND_SAMPLING = Technique(
         Requirement("ILB-15", Level.MAY, Kind.ERROR, "A sample of 0, and a share outside [0, 1], are refused.",
                     "house rule", refuses(bad_option("num_samples", 0), bad_option("positive_fraction", 1.5)),
                     distinct_keys, dtypes=_FULL, examples=0.2),
+        Requirement("ILB-16", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, distinct_keys, dtypes=_FULL, needs_keys=True, examples=0.2),
     ),
     mutants=SAMPLING_MUTANTS,
     dialects=(

@@ -199,4 +199,6 @@ SAMPLING_MUTANTS = (
            mistakes.broadcasting(_RIGHT, "classes", "keys")),
     Mutant("iou-lower-bound/raises-on-empty", "an error where there is no candidate",
            mistakes.failing_on_empty(_RIGHT, "keys")),
+    Mutant("iou-lower-bound/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_RIGHT, "classes")),
 )  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
 from steelyard.conformance.checking import (
+    any_axes_of_images,
     bad_option,
     bad_shape,
     batch_equals_per_image,
@@ -244,6 +245,8 @@ MUTANTS = (
            mistakes.broadcasting(_RIGHT, "labels", "keys")),
     Mutant("objectness-prior/raises-on-empty", "an error where there is no candidate",
            mistakes.failing_on_empty(_RIGHT, "keys")),
+    Mutant("objectness-prior/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_RIGHT, "labels")),
 )  # fmt: skip
 
 
@@ -314,6 +317,8 @@ OBJECTNESS_PRIOR_SAMPLING = Technique(
         Requirement("OPS-13", Level.MAY, Kind.ERROR, "A threshold outside [0, 1], and a share of 0, are refused.",
                     "house rule", refuses(bad_option("threshold", 1.5), bad_option("positive_fraction", 0.0)),
                     distinct_keys, dtypes=_FULL, examples=0.2),
+        Requirement("OPS-14", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, distinct_keys, dtypes=_FULL, needs_keys=True, examples=0.5),
     ),
     mutants=MUTANTS,
     rulings=(

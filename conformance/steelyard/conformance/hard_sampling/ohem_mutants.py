@@ -210,6 +210,8 @@ MUTANTS = (
            mistakes.broadcasting(_RIGHT, "labels", "classification_losses")),
     Mutant("ohem/raises-on-empty", "an error where there is no RoI",
            mistakes.failing_on_empty(_RIGHT, "classification_losses")),
+    Mutant("ohem/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_RIGHT, "labels")),
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from steelyard.conformance.candidates import Answer
 from steelyard.conformance.checking import (
     Bench,
+    any_axes_of_images,
     bad_option,
     bad_shape,
     batch_equals_per_image,
@@ -133,6 +134,13 @@ def anchors(seed: int) -> Case:
     return Case({"labels": labels, "keys": keys}, options, "float32", origin=f"scene {seed}")
 
 
+def tied_anchors(seed: int) -> Case:
+    """The same of 1,000 anchors, with keys of eight values: a sort of so many that is not stable shows."""
+    case = anchors(seed)
+    labels, keys = (case.arguments[name][:, :1000] for name in ("labels", "keys"))
+    return case.with_arguments(labels=labels, keys=np.floor(8.0 * keys) / 8.0)
+
+
 def _more_than_the_quota(case: Case) -> bool:
     labels = case.arguments["labels"]
     foreground = ((labels >= 0) & (labels < CLASSES)).sum(axis=-1)
@@ -241,7 +249,7 @@ RANDOM_SAMPLING = Technique(
                     "section 2.3", sizes, distinct_keys, dtypes=_FULL,
                     no_mutant="implied by RS-1 for candidates with keys; the one exact requirement for those without"),
         Requirement("RS-3", Level.MUST, Kind.TIES, "Of equal keys the first candidate's counts.", "ruling ties", value,
-                    equal_keys, dtypes=_FULL, needs_keys=True),
+                    equal_keys, scenes=(tied_anchors,), dtypes=_FULL, needs_keys=True),
         Requirement("RS-4", Level.MUST, Kind.TIES, "The quota is the product in float64, cut to an integer.",
                     "ruling quota", sizes, rounded_quota, dtypes=("float64",), examples=0.2),
         Requirement("RS-5", Level.MUST, Kind.EMPTY,
@@ -281,6 +289,8 @@ RANDOM_SAMPLING = Technique(
         Requirement("RS-14", Level.MAY, Kind.ERROR, "A sample of 0, and a share outside [0, 1], are refused.",
                     "house rule", refuses(bad_option("num_samples", 0), bad_option("positive_fraction", 1.5)),
                     distinct_keys, dtypes=_FULL, examples=0.2),
+        Requirement("RS-16", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, distinct_keys, dtypes=_FULL, needs_keys=True, examples=0.2),
     ),
     mutants=MUTANTS,
     rulings=(

@@ -193,4 +193,6 @@ MUTANTS = (
            mistakes.broadcasting(_RIGHT, "labels", "keys")),
     Mutant("random-sampling/raises-on-empty", "an error where there is no candidate",
            mistakes.failing_on_empty(_RIGHT, "keys")),
+    Mutant("random-sampling/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_RIGHT, "labels")),
 )  # fmt: skip

@@ -53,5 +53,5 @@ def real_objectness(number: int) -> Array:
 
 
 def keys_with_ties(seed: int, shape: tuple[int, ...]) -> Array:
-    """Random multiples of 1/1024: some are equal."""
-    return np.random.default_rng(seed).integers(0, 1024, shape) / 1024.0
+    """Random multiples of 1/16: many are equal, also where the last ones are drawn."""
+    return np.random.default_rng(seed).integers(0, 16, shape) / 16.0

@@ -11,6 +11,7 @@ import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
 from steelyard.conformance.checking import (
+    any_axes_of_images,
     bad_option,
     bad_shape,
     batch_equals_per_image,
@@ -104,6 +105,11 @@ def infinite_losses(draw: Draw) -> Case:
 def anchors(seed: int) -> Case:
     """Two images of 20,000 anchors with one positive in a thousand: a sample of 256."""
     return _ranked(samples.anchors(seed))
+
+
+def tied_anchors(seed: int) -> Case:
+    """1,000 anchors with losses of eight values: a sort of so many that is not stable shows."""
+    return _ranked(samples.tied_anchors(seed))
 
 
 def detector_scores(seed: int) -> Case:
@@ -223,6 +229,8 @@ MUTANTS = (
            mistakes.broadcasting(_RIGHT, "labels", "losses")),
     Mutant("stratified/raises-on-empty", "an error where there is no candidate",
            mistakes.failing_on_empty(_RIGHT, "losses")),
+    Mutant("stratified/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_RIGHT, "labels")),
 )  # fmt: skip
 
 
@@ -262,7 +270,7 @@ STRATIFIED_HARD_EXAMPLE_MINING = Technique(
         Requirement("SH-3", Level.MUST, Kind.VALUE, "Negatives take the places that positives leave free.",
                     "OHEMSampler", value, few_positives, dtypes=FULL, examples=0.3, no_mutant=_IMPLIED),
         Requirement("SH-4", Level.SHOULD, Kind.TIES, "Of equal losses the first candidate's counts.", "ruling ties",
-                    value, equal_losses, scenes=(detector_scores,), dtypes=FULL, examples=0.5),
+                    value, equal_losses, scenes=(detector_scores, tied_anchors), dtypes=FULL, examples=0.5),
         Requirement("SH-5", Level.MUST, Kind.TIES, "The quota is the product in float64, cut to an integer.",
                     "ruling quota of random sampling", samples.sizes, rounded_quota, dtypes=("float64",),
                     examples=0.2),
@@ -289,6 +297,8 @@ STRATIFIED_HARD_EXAMPLE_MINING = Technique(
         Requirement("SH-14", Level.MAY, Kind.ERROR, "A sample of 0, and a share outside [0, 1], are refused.",
                     "house rule", refuses(bad_option("num_samples", 0), bad_option("positive_fraction", 1.5)),
                     distinct_losses, dtypes=FULL, examples=0.2),
+        Requirement("SH-15", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., N)", any_axes_of_images, distinct_losses, dtypes=FULL, examples=0.2),
     ),
     mutants=MUTANTS,
     rulings=(

@@ -5,6 +5,8 @@ Cao, Chen, Loy, Lin, "Prime Sample Attention in Object Detection", CVPR 2020 (ar
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from steelyard.conformance.checking import (
@@ -116,6 +118,15 @@ def some_nan(draw: Draw) -> Case:
     iou = case.arguments["iou"].copy()
     iou.flat[draw.integer(0, iou.size - 1)] = np.nan
     return case.with_arguments(iou=iou)
+
+
+def without_image_index(draw: Draw) -> Case:
+    """Images along one axis, along two, or one image without an axis; nothing says which a sample belongs to."""
+    arguments = _samples(draw, (draw.integer(1, 2), draw.integer(1, 6)))
+    arguments["labels"][arguments["labels"] == -1] = _CLASSES
+    del arguments["image_index"]
+    place = draw.choice((np.newaxis, ..., 0))
+    return Case({name: values[place].copy() for name, values in arguments.items()}, _options(draw), draw.dtype())
 
 
 def _crowd(seed: int) -> dict[str, Array]:
@@ -260,6 +271,8 @@ IOU_HIERARCHICAL_LOCAL_RANK = Technique(
                     "house rule", refuses(bad_shape("iou")), ordinary, examples=0.2),
         Requirement("IH-14", Level.MAY, Kind.ERROR, "A number of classes below 1 is refused.", "house rule",
                     refuses(bad_option("num_classes", 0)), ordinary, examples=0.2),
+        Requirement("IH-15", Level.SHOULD, Kind.BATCH, "Without an index images lie along the axes before the last.",
+                    "shape (..., N)", value, without_image_index, dtypes=FULL, examples=0.5),
     ),
     mutants=RANK_MUTANTS,
     rulings=(
@@ -341,6 +354,28 @@ def label_weights(draw: Draw) -> Case:
     return case.with_arguments(label_weights=np.where(case.arguments["labels"] == -1, 0.0, drawn))
 
 
+def weighed_without_image_index(draw: Draw) -> Case:
+    """The same without an index of the images, and without label weights."""
+    case = _weighed(draw, without_image_index(draw))
+    return replace(case, arguments={name: v for name, v in case.arguments.items() if name != "label_weights"})
+
+
+def broken_elsewhere(draw: Draw) -> Case:
+    """NaN for the losses of samples that are not positive."""
+    case = weighed(draw)
+    return case.with_arguments(
+        classification_losses=np.where(_positives(case), case.arguments["classification_losses"], np.nan)
+    )
+
+
+def no_weighed_loss(draw: Draw) -> Case:
+    """A perfect score for the first of every class, and next to no importance of the others."""
+    case = weighed(draw).with_options(gamma=2.0**14, beta=0.0)
+    ranked = {name: case.arguments[name] for name in ("iou", "labels", "gt_index", "image_index")}
+    first = oracle.iou_hierarchical_local_rank(**ranked, num_classes=_CLASSES) == 0
+    return case.with_arguments(classification_losses=np.where(first, 0.0, case.arguments["classification_losses"]))
+
+
 def no_loss(draw: Draw) -> Case:
     """Perfect scores: every loss is 0."""
     case = weighed(draw)
@@ -355,7 +390,7 @@ def flat(draw: Draw) -> Case:
 def huge_losses(draw: Draw) -> Case:
     """Losses whose sum is beyond the format, or whose products are below it."""
     case = weighed(draw)
-    size = draw.choice((PRECISIONS[case.dtype].largest / 4, 1e-30))
+    size = draw.choice((PRECISIONS[case.dtype].largest, 1e-30))
     losses = round_to(case.dtype, size * (case.arguments["classification_losses"] / 4.5))
     return case.with_arguments(classification_losses=losses)
 
@@ -449,7 +484,8 @@ ISR_P_WEIGHTS = Technique(
         Requirement("IP-7", Level.MUST, Kind.EMPTY, "Without positives the label weights stay.", "ruling empty", value,
                     weighed_nothing, dtypes=FULL, examples=0.3),
         Requirement("IP-8", Level.MUST, Kind.EMPTY, "Where every loss is 0 the ratio is 1.", "ruling empty", value,
-                    no_loss, dtypes=FULL, examples=0.3),
+                    no_loss, dtypes=FULL, examples=0.3,
+                    no_mutant="a ratio without a guard fails IP-23 too; this names the ordinary case"),
         Requirement("IP-9", Level.MUST, Kind.REDUCES_TO, "At gamma 0 or beta 1 all label weights stay.",
                     "equations 5-6", reduces_to(label_weights_alone), flat,
                     dtypes=FULL, examples=0.3),
@@ -479,6 +515,13 @@ ISR_P_WEIGHTS = Technique(
         Requirement("IP-20", Level.MAY, Kind.ERROR, "A negative gamma and a beta outside [0, 1] are refused.",
                     "house rule", refuses(bad_option("gamma", -1.0), bad_option("beta", 1.5)), weighed, dtypes=FULL,
                     examples=0.2),
+        Requirement("IP-21", Level.SHOULD, Kind.BATCH,
+                    "Without an index images lie along the axes before the last; without label weights these are 1.",
+                    "shape (..., N)", value, weighed_without_image_index, dtypes=FULL, examples=0.5),
+        Requirement("IP-22", Level.MAY, Kind.EXTREME, "Losses of samples that are not positive are not looked at.",
+                    "section 3, ISR", value, broken_elsewhere, dtypes=FULL, examples=0.3),
+        Requirement("IP-23", Level.MAY, Kind.EMPTY, "Where the importance leaves no loss the ratio is 1.",
+                    "ruling empty", value, no_weighed_loss, dtypes=FULL, examples=0.3),
     ),
     mutants=WEIGHT_MUTANTS,
     practical_error=practical_error,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,33 @@ from steelyard.reference.soft_sampling import pisa as oracle
 Function = Callable[..., Any]
 Ranker = Callable[[Array, Array, Array, Array, int], Array]
 """IoU, labels, objects and images of the positives, number of classes: their ranks."""
+
+
+def _rows(iou: Array) -> Array:
+    """The image of each sample, where images lie along the axes before the last."""
+    shape = np.shape(iou)
+    return np.broadcast_to(np.arange(int(np.prod(shape[:-1]))).reshape(*shape[:-1], 1), shape)
+
+
+def _completed(mutants: Sequence[Mutant], **left_out: Callable[[Array], Array]) -> tuple[Mutant, ...]:
+    """Mutants that get every argument, also those that a case leaves out: made of the IoUs."""
+
+    def complete(function: Function) -> Function:
+        def mutant(**keywords: Any) -> Any:  # noqa: ANN401
+            return function(**{name: make(keywords["iou"]) for name, make in left_out.items()} | keywords)
+
+        return mutant
+
+    return tuple(replace(mutant, function=complete(mutant.function)) for mutant in mutants)
+
+
+def _one_image(function: Function) -> Function:
+    """Without an index all samples belong to one image."""
+
+    def mutant(**keywords: Any) -> Any:  # noqa: ANN401
+        return function(**{"image_index": np.zeros(np.shape(keywords["iou"]), dtype=np.int64)} | keywords)
+
+    return mutant
 
 
 # --- ranks ----------------------------------------------------------------------------------------------------
@@ -172,6 +200,7 @@ def _zero_elsewhere(*, iou: Array, labels: Array, **keywords: Any) -> Array:  # 
 
 
 RANK_MUTANTS = (
+    *_completed((
     *(Mutant(f"iou-hlr/{name}", summary, _ranking(ranker), seen_in=seen) for name, summary, ranker, seen in _RANKERS),
     Mutant("iou-hlr/from-one", "ranks from 1", _from_one),
     Mutant("iou-hlr/background-ranked", "the background ranked as a class", _background_ranked),
@@ -183,6 +212,8 @@ RANK_MUTANTS = (
     Mutant("iou-hlr/lost-tail", "ranks beyond the last whole chunk lost", mistakes.losing_the_tail(_RANK)),
     Mutant("iou-hlr/unchecked", "no check of the number of classes", mistakes.unchecked(
         _RANK, num_classes=lambda v: v or 3)),
+    ), image_index=_rows),
+    Mutant("iou-hlr/one-image", "all samples taken for one image's where no index is given", _one_image(_RANK)),
 )  # fmt: skip
 
 
@@ -237,8 +268,9 @@ def _weighing(
 
 
 def _ratio(w: Array, own: Array, loss: Array, groups: Array) -> Array:
-    weighed = (w * loss).sum()
-    return np.asarray(own.sum() / weighed if weighed > 0 else 1.0)
+    size = loss.max(initial=0.0) or 1.0  # of which no sum overflows
+    weighed = (w * (loss / size)).sum()
+    return np.asarray((own / size).sum() / weighed if weighed > 0 else 1.0)
 
 
 def _ratio_of(row: int) -> Callable[[Array, Array, Array, Array], Array]:
@@ -323,7 +355,24 @@ def _half_sums(*, iou: Array, classification_losses: Array, **keywords: Any) -> 
     return weights if np.isfinite(total) else weights * np.nan
 
 
+def _nan_is_an_error(**keywords: Any) -> Array:  # noqa: ANN401
+    if np.isnan(keywords["classification_losses"]).any():
+        raise ValueError("NaN")
+    return _WEIGHTS(**keywords)
+
+
+def _nan_without_weighed_loss(**keywords: Any) -> Array:  # noqa: ANN401
+    """The ratio is 0/0, or infinite, where the importance leaves no loss."""
+    weights, labels = _WEIGHTS(**keywords), keywords["labels"]
+    losses = np.asarray(keywords["classification_losses"], dtype=np.float64)
+    losses = losses if losses.ndim == labels.ndim else losses.sum(axis=-1)
+    positive = (labels >= 0) & (labels < keywords["num_classes"]) & (np.asarray(keywords["label_weights"]) > 0)
+    lost = positive.any() and losses[positive].any() and not (weights * losses)[positive].any()
+    return np.where(positive & lost, np.nan, weights)
+
+
 WEIGHT_MUTANTS = (
+    *_completed((
     *(Mutant(f"isr-p/{name}", summary, _weighing(ranker), seen_in=seen)
       for name, summary, ranker, seen in _RANKERS),
     Mutant("isr-p/from-one", "ranks from 1, so that the last box weighs nothing", _weighing(late=1)),
@@ -357,4 +406,8 @@ WEIGHT_MUTANTS = (
         _WEIGHTS, gamma=mistakes.at_least_0, beta=lambda v: min(max(v, 0.0), 1.0))),
     Mutant("isr-p/raises-on-empty", "an error without samples", mistakes.failing_on_empty(_WEIGHTS, "iou")),
     Mutant("isr-p/lost-tail", "weights beyond the last whole chunk lost", mistakes.losing_the_tail(_WEIGHTS)),
+    Mutant("isr-p/nan-is-an-error", "an error for a NaN that does not count", _nan_is_an_error),
+    Mutant("isr-p/nan-without-weighed-loss", "NaN where the importance leaves no loss", _nan_without_weighed_loss),
+    ), image_index=_rows, label_weights=np.ones_like),
+    Mutant("isr-p/one-image", "all samples taken for one image's where no index is given", _one_image(_WEIGHTS)),
 )  # fmt: skip

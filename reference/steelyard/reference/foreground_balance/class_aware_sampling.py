@@ -7,8 +7,7 @@ Source: Shen, Lin, Huang, "Relay Backpropagation for Effective Learning of Deep 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Float, Int, SpecError, count, float_array, int_array
-from steelyard.reference.hard_sampling.keyed_draws import key_array
+from steelyard.reference.checks import Float, Int, SpecError, count, int_array, key_array
 
 
 def class_aware_order(
@@ -109,7 +108,7 @@ def _keys(
         raise SpecError(f"class_keys: expected shape (P, {num_classes}), got {class_key.shape}")
     passes = len(class_key)
     needed = num_classes * passes * images_per_class + label.size
-    return class_key, key_array("image_keys", float_array("image_keys", image_keys, shape=(needed,))), passes
+    return class_key, key_array("image_keys", image_keys, shape=(needed,)), passes
 
 
 def _cycles(images: Int, keys: Float, wanted: int) -> list[int]:

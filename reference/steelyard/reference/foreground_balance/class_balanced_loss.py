@@ -189,9 +189,8 @@ def class_balanced_loss_grad(
 
 def _logits_and_labels(logits: ArrayLike, labels: ArrayLike, kind: str) -> tuple[Float, Int]:
     z = finite_array("logits", logits)
-    channels = 2 if kind == "softmax" else 1
-    if z.ndim != 2 or z.shape[1] < channels:
-        raise SpecError(f"logits: expected shape (R, C) with C >= {channels}, got {z.shape}")
+    if z.ndim != 2 or z.shape[1] < (2 if kind == "softmax" else 1):
+        raise SpecError(f"logits: expected shape (R, C), C >= 1, for softmax C >= 2, got {z.shape}")
     return z, int_array("labels", labels, low=-1, high=z.shape[1] - 1, shape=z.shape[:1])
 
 
@@ -199,11 +198,12 @@ def _weights_of_samples(label: Int, counts: ArrayLike, *, num_classes: int, beta
     of_class = class_balanced_weights(counts, beta=beta)
     if of_class.shape != (num_classes,):
         raise SpecError(f"counts: expected shape {(num_classes,)}, got {of_class.shape}")
-    return np.where(label >= 0, of_class[np.maximum(label, 0)], 0.0)
+    return of_class[label]  # of an ignored sample that of the last class: it multiplies a loss of 0
 
 
 def _number_of_samples(label: Int) -> int:
-    return max(int((label >= 0).sum()), 1)
+    number: int = (label >= 0).sum()
+    return max(number, 1)
 
 
 def _focusing(kind: str, gamma: float) -> float:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Bool, Float, Int, SpecError, count, int_array, label_array
-from steelyard.reference.hard_sampling.keyed_draws import key_array, smallest_keys
+from steelyard.reference.checks import Bool, Float, Int, SpecError, count, int_array, key_array, label_array
+from steelyard.reference.hard_sampling.keyed_draws import smallest_keys
 
 
 def foreground_balanced_sampling(labels: ArrayLike, keys: ArrayLike, *, num_classes: int, num_expected: int) -> Bool:
@@ -70,11 +70,11 @@ def foreground_balanced_sampling(labels: ArrayLike, keys: ArrayLike, *, num_clas
     label = label_array("labels", labels, num_classes=num_classes, shape=key.shape)
 
     # QUANTITIES OF THE PAPER
-    drawn = np.zeros(label.shape, dtype=np.bool_)
+    drawn = np.empty(label.shape, dtype=np.bool_)
     for image in np.ndindex(label.shape[:-1]):
         foreground = (label[image] >= 0) & (label[image] < num_classes)
-        class_size = (label[image][:, np.newaxis] == label[image]).sum(axis=-1)
-        clock = -class_size * np.log1p(-key[image])
+        _, place, size = np.unique(label[image], return_inverse=True, return_counts=True)
+        clock = np.asarray(-np.log1p(-key[image]) * size[place], dtype=np.float64)
         drawn[image] = smallest_keys(clock, foreground, num_expected)
 
     # RESULT

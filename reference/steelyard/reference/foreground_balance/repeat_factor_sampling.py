@@ -9,8 +9,17 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Float, Int, SpecError, count, float_array, int_array, non_negative, one_of
-from steelyard.reference.hard_sampling.keyed_draws import key_array
+from steelyard.reference.checks import (
+    Float,
+    Int,
+    SpecError,
+    count,
+    float_array,
+    int_array,
+    key_array,
+    non_negative,
+    one_of,
+)
 
 ROUNDINGS = ("stochastic", "ceil")
 
@@ -66,13 +75,13 @@ def image_repeat_factors(
     # QUANTITIES OF THE PAPER
     contains = (label[:, :, np.newaxis] == np.arange(num_classes)).any(axis=1)
     images_of_class = contains.sum(axis=0)
-    class_factor = np.ones(num_classes)
+    class_factor = np.empty(num_classes)  # of a class that does not occur: in no image
     for c in np.flatnonzero(images_of_class):
         ratio = threshold * len(label) / images_of_class[c]
         class_factor[c] = max(1.0, math.sqrt(ratio) if square_root else ratio)
 
     # RESULT
-    return np.where(contains, class_factor, 1.0).max(axis=1, initial=1.0)
+    return np.where(contains, class_factor, 1.0).max(axis=1)
 
 
 def repeat_counts(repeat_factors: ArrayLike, keys: ArrayLike, *, rounding: str = "stochastic") -> Int:
@@ -120,7 +129,7 @@ def repeat_counts(repeat_factors: ArrayLike, keys: ArrayLike, *, rounding: str =
 
     # RESULT
     whole = np.floor(factor)
-    once_more = np.ceil(factor) > whole if rounding == "ceil" else key < factor - whole
+    once_more = factor > whole if rounding == "ceil" else key < factor - whole
     return whole.astype(np.int64) + once_more
 
 

@@ -21,9 +21,10 @@ from steelyard.reference.checks import (
     finite_array,
     fraction,
     fraction_array,
+    key_array,
     label_array,
 )
-from steelyard.reference.hard_sampling.keyed_draws import key_array, smallest_keys
+from steelyard.reference.hard_sampling.keyed_draws import smallest_keys
 from steelyard.reference.logistic import sigmoid, softplus
 
 
@@ -264,7 +265,7 @@ def dropout_mask_loss_grad(logits: ArrayLike, targets: ArrayLike, rewarded: Arra
     f, sign, taken = _loss_arrays(logits, targets, rewarded)
 
     # RESULT
-    return np.where(taken, -sign * sigmoid(-sign * f), 0.0) / max(f.size, 1)
+    return np.where(taken, -sign * sigmoid(-sign * f), 0.0) / f.size
 
 
 def _loss_arrays(logits: ArrayLike, targets: ArrayLike, rewarded: ArrayLike) -> tuple[Float, Float, Bool]:

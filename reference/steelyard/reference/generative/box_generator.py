@@ -7,10 +7,9 @@ WACV 2020 (arXiv 1909.09777), algorithm 1; the authors' code (``bounding_box_gen
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Bool, Float, SpecError, finite_array
+from steelyard.reference.checks import Bool, Float, SpecError, finite_array, key_array
 from steelyard.reference.detection.box_overlaps import aligned_iou
 from steelyard.reference.generative.feasible_region import best_iou_of_corner, limits_of_second, threshold_array
-from steelyard.reference.hard_sampling.keyed_draws import key_array
 
 
 def generate_boxes(
@@ -100,7 +99,7 @@ def box_in_unit_frame(t: float, coin: float, first_keys: Float, second_keys: Flo
 
     limit = limits_of_second(corner, np.asarray(t))
     tries = limit[:2] + second_keys * (limit[2:] - limit[:2])
-    candidates = np.concatenate([np.broadcast_to(corner, tries.shape), tries], axis=-1)
+    candidates = np.concatenate([np.broadcast_to(corner, tries.shape), tries], axis=1)
     unit = np.broadcast_to(np.array([0.0, 0.0, 1.0, 1.0]), candidates.shape)
     other = _first_accepted(tries, aligned_iou(candidates, unit) >= t, np.ones(2))
     return np.concatenate([corner, other]) if coin < 0.5 else np.concatenate([1.0 - other, 1.0 - corner])

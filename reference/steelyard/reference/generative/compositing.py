@@ -70,11 +70,11 @@ def composite(
     limit = fraction("threshold", threshold)
 
     # QUANTITIES OF THE PAPER
-    image, box = np.zeros(b.shape), np.zeros((len(b), 4), dtype=np.int64)
+    image, box = np.empty(b.shape), np.zeros((len(b), 4), dtype=np.int64)
     for i in range(len(b)):
         weights = _reading(map_[i], a.shape[1:], b.shape[2:])
         colour = np.tensordot(f[i], weights, axes=([1, 2], [2, 3]))
-        opacity = np.tensordot(weights, a[i], axes=([2, 3], [0, 1]))
+        opacity = np.tensordot(weights, a[i])
         image[i] = opacity * colour + (1.0 - opacity) * b[i]
         rows, columns = np.nonzero(opacity > limit)
         if rows.size:
@@ -105,10 +105,10 @@ def composite_grad_background(
     fraction("threshold", threshold)
 
     # RESULT
-    gradient = np.zeros(b.shape)
+    gradient = np.empty(b.shape)
     for i in range(len(b)):
         weights = _reading(map_[i], a.shape[1:], b.shape[2:])
-        gradient[i] = 1.0 - np.tensordot(weights, a[i], axes=([2, 3], [0, 1]))
+        gradient[i] = 1.0 - np.tensordot(weights, a[i])
     return gradient
 
 
@@ -133,11 +133,11 @@ def composite_grad_foreground(
     fraction("threshold", threshold)
 
     # RESULT
-    gradient = np.zeros(f.shape)
+    gradient = np.empty(f.shape)
     for i in range(len(b)):
         weights = _reading(map_[i], a.shape[1:], b.shape[2:])
-        opacity = np.tensordot(weights, a[i], axes=([2, 3], [0, 1]))
-        gradient[i] = np.tensordot(opacity, weights, axes=([0, 1], [0, 1]))
+        opacity = np.tensordot(weights, a[i])
+        gradient[i] = np.tensordot(opacity, weights)
     return gradient
 
 
@@ -162,11 +162,11 @@ def composite_grad_alpha(
     fraction("threshold", threshold)
 
     # RESULT
-    gradient = np.zeros(a.shape)
+    gradient = np.empty(a.shape)
     for i in range(len(b)):
         weights = _reading(map_[i], a.shape[1:], b.shape[2:])
         colour = np.tensordot(f[i], weights, axes=([1, 2], [2, 3]))
-        gradient[i] = np.tensordot((colour - b[i]).sum(axis=0), weights, axes=([0, 1], [0, 1]))
+        gradient[i] = np.tensordot((colour - b[i]).sum(axis=0), weights)
     return gradient
 
 

@@ -66,7 +66,7 @@ def dropout_window_starts(num_cells: int, *, window: int = 2, stride: int = 2) -
         raise SpecError(f"window: expected an int in [1, {num_cells}], the cells of a row, got {window}")
 
     # RESULT
-    return np.unique(np.minimum(np.arange(0, num_cells, stride), num_cells - window)).astype(np.int64)
+    return np.unique(np.minimum(np.arange(0, num_cells, stride), num_cells - window))
 
 
 def dropout_window_masks(num_cells: int, *, window: int = 2, stride: int = 2) -> Bool:
@@ -264,9 +264,8 @@ def hardest_window_of_linear_score(
     blocked = np.zeros((len(feature), *masks.shape[1:]), dtype=np.bool_)
     for i, y in enumerate(label):
         if 0 <= y < len(weight):
-            share = (weight[y] * feature[i]).sum(axis=0)
-            lost = [share[mask].sum() for mask in masks]
-            blocked[i] = masks[int(np.argmax(lost))]
+            lost = [(weight[y] * feature[i])[:, mask].sum() for mask in masks]
+            blocked[i] = masks[np.argmax(lost)]
 
     # RESULT
     return blocked

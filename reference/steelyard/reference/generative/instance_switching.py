@@ -103,16 +103,13 @@ def switch_eligibility(  # noqa: PLR0913 - an object is described by five arrays
     for p, (first, second) in enumerate(pair):
         if image[first] == image[second] or label[first] != label[second] or is_crowd[first] or is_crowd[second]:
             continue
-        height, width = _size(box[first])
-        if height * width == 0 or np.prod(_size(box[second])) == 0:
+        own, of_second = _crop(mask[first], box[first]), _crop(mask[second], box[second])
+        if not of_second.any():
             continue
-        own = _crop(mask[first], box[first])
-        other = _nearest(_crop(mask[second], box[second]), height, width)
-        if not own.any() or not other.any():
-            continue
-        d = (own != other).sum()
-        ratio = height * width / np.prod(_size(box[second]))
-        eligible[p] = low <= ratio <= high and d / own.sum() <= limit and d / other.sum() <= limit and d > 0
+        other = _nearest(of_second, *own.shape)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no pixel left: infinite or NaN, in no range
+            share = (own != other).sum() / min(own.sum(), other.sum())
+        eligible[p] = low <= own.size / of_second.size <= high and 0.0 < share <= limit
 
     # RESULT
     return eligible
@@ -185,11 +182,11 @@ def switch_instances(
     for first, second in pair:
         if index[first] == index[second]:
             raise SpecError(f"pairs: expected objects of two images, got {first} and {second} of image {index[first]}")
-        if 0 in (*_size(box[first]), *_size(box[second])):
+        if (box[[first, second], :2] == box[[first, second], 2:]).any():
             raise SpecError(f"boxes: expected at least one pixel, got {box[first]} and {box[second]} of a pair")
 
     # QUANTITIES OF THE PAPER
-    made = np.zeros((len(pair), 2, *image.shape[1:]))
+    made = np.empty((len(pair), 2, *image.shape[1:]))
     new_boxes = np.tile(box, (len(pair), 1, 1))
     new_index = np.tile(index, (len(pair), 1))
     for p, (first, second) in enumerate(pair):
@@ -213,18 +210,12 @@ def _object_arrays(masks: ArrayLike, boxes: ArrayLike, pairs: ArrayLike) -> tupl
         raise SpecError(f"masks: expected shape (N, H, W), got {mask.shape}")
     number, height, width = mask.shape
     box = int_array("boxes", boxes, low=0, shape=(number, 4))
-    outside = (box[:, 0] > box[:, 2]) | (box[:, 1] > box[:, 3]) | (box[:, 2] > width) | (box[:, 3] > height)
-    if outside.any():
-        raise SpecError(f"boxes: expected x1 <= x2 <= {width} and y1 <= y2 <= {height}, got {box[outside.argmax()]}")
+    if (box[:, :2] > box[:, 2:]).any() or (box[:, 2:] > (width, height)).any():
+        raise SpecError(f"boxes: expected x1 <= x2 <= {width} and y1 <= y2 <= {height}, got {box.tolist()}")
     pair = int_array("pairs", pairs, low=0, high=number - 1)
     if pair.ndim != 2 or pair.shape[1] != 2:
         raise SpecError(f"pairs: expected shape (P, 2), got {pair.shape}")
     return mask, box, pair
-
-
-def _size(box: Int) -> tuple[int, int]:
-    """Rows and columns."""
-    return int(box[3] - box[1]), int(box[2] - box[0])
 
 
 def _crop(mask: Bool, box: Int) -> Bool:
@@ -249,8 +240,8 @@ def _linear(colours: Float, height: int, width: int) -> Float:
 
 def _neighbours(old: int, new: int) -> tuple[Int, Int, Float]:
     """For each of `new` places the two of `old` places around it, and the share of the second."""
-    place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0.0, old - 1.0)
-    before = np.floor(place).astype(np.int64)
+    place = np.maximum((np.arange(new) + 0.5) * old / new - 0.5, 0.0)
+    before = place.astype(np.int64)  # the whole part
     return before, np.minimum(before + 1, old - 1), place - before
 
 

@@ -14,6 +14,7 @@ from steelyard.reference.checks import (
     SpecError,
     count,
     finite_array,
+    key_array,
     label_array,
     one_of,
     probability_inside,
@@ -21,7 +22,7 @@ from steelyard.reference.checks import (
 from steelyard.reference.detection.box_overlaps import aligned_iou
 from steelyard.reference.detection.boxes import clip_boxes
 from steelyard.reference.generative.box_generator import generate_boxes
-from steelyard.reference.hard_sampling.keyed_draws import key_array, smallest_keys
+from steelyard.reference.hard_sampling.keyed_draws import smallest_keys
 
 ALLOCATIONS = ("random", "quota")
 
@@ -66,11 +67,11 @@ def iou_bin_quotas(weights: ArrayLike, *, num_rois: int) -> Int:
 
     # QUANTITIES OF THE PAPER
     share = num_rois * weight / np.cumsum(weight)[-1]
-    quota = np.floor(share).astype(np.int64)
+    quota = share.astype(np.int64)  # the whole part
     order = np.argsort(-(share - quota), kind="stable")
 
     # RESULT
-    quota[order[: num_rois - int(quota.sum())]] += 1
+    quota[order[: num_rois - quota.sum()]] += 1
     return quota
 
 
@@ -134,10 +135,10 @@ def requested_ious(
     # QUANTITIES OF THE PAPER
     if allocation == "random":
         level = np.cumsum(weight)
-        place = np.minimum(np.searchsorted(level, bin_key * level[-1], side="right"), (level < level[-1]).sum())
+        place = np.searchsorted(level, bin_key * level[-1], side="right")
     else:
         level = np.cumsum(iou_bin_quotas(weight, num_rois=bin_key.shape[-1]))
-        rank = np.argsort(np.argsort(bin_key, axis=-1, kind="stable"), axis=-1, kind="stable")
+        rank = np.argsort(np.argsort(bin_key, axis=-1, kind="stable"), axis=-1)
         place = np.searchsorted(level, rank, side="right")
 
     # RESULT
@@ -297,7 +298,7 @@ def generate_positive_rois(  # noqa: PLR0913, PLR0917 - one array of keys for ea
     number, own_label = np.full((images, n), -1), np.full((images, n), -1)
     for b in range(images):
         clipped = clip_boxes(gt[b], size[b])
-        usable = (clipped[:, 2:] > clipped[:, :2]).all(axis=-1)
+        usable = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
         slots = instance_slots(np.where(usable, label[b], -1), num_classes=num_classes, num_rois=n)
         if slots.any():
             owner = np.repeat(np.arange(objects), slots)

@@ -96,9 +96,9 @@ def hard_negative_mining(
         raise SpecError("losses: expected numbers at background candidates, got NaN")
 
     # QUANTITIES OF THE PAPER
-    negative = np.zeros(label.shape, dtype=np.bool_)
+    negative = np.empty(label.shape, dtype=np.bool_)
     for image in np.ndindex(label.shape[:-1]):
-        wanted = max(math.floor(ratio * int(positive[image].sum())), min_negatives)
+        wanted = max(math.floor(ratio * positive[image].sum()), min_negatives)
         negative[image] = _largest(loss[image], background[image], wanted)
 
     # RESULT
@@ -147,8 +147,7 @@ def ssd_confidence_loss(
     np.float64(2.772589)
     """
     # CHECKS, QUANTITIES OF THE PAPER
-    z, label, selected, num_positive = _mined(logits, labels, negatives_per_positive, min_negatives)
-    cross_entropy = softmax_focal_loss(z, label, alpha=None, gamma=0.0)
+    _, _, cross_entropy, selected, num_positive = _mined(logits, labels, negatives_per_positive, min_negatives)
 
     # RESULT
     return np.float64(cross_entropy[selected].sum() / num_positive)
@@ -179,7 +178,7 @@ def ssd_confidence_loss_grad(
            [ 0.      ,  0.      ]])
     """
     # CHECKS, QUANTITIES OF THE PAPER
-    z, label, selected, num_positive = _mined(logits, labels, negatives_per_positive, min_negatives)
+    z, label, _, selected, num_positive = _mined(logits, labels, negatives_per_positive, min_negatives)
     by_logit = softmax_focal_loss_grad(z, label, alpha=None, gamma=0.0)
 
     # RESULT
@@ -188,21 +187,22 @@ def ssd_confidence_loss_grad(
 
 def _mined(
     logits: ArrayLike, labels: ArrayLike, negatives_per_positive: float, min_negatives: int
-) -> tuple[Float, Int, Bool, int]:
-    """Logits, labels, who enters the loss, and what it is divided by."""
+) -> tuple[Float, Int, Float, Bool, int]:
+    """Logits, labels, cross entropies, who enters the loss, and what it is divided by."""
     z = finite_array("logits", logits)
     if z.ndim < 2 or z.shape[-1] < 2:
         raise SpecError(f"logits: expected shape (..., N, C + 1) with C >= 1, got {z.shape}")
     background = z.shape[-1] - 1
     label = label_array("labels", labels, num_classes=background, shape=z.shape[:-1])
+    cross_entropy = softmax_focal_loss(z, label, alpha=None, gamma=0.0)
     positive, negative = hard_negative_mining(
-        softmax_focal_loss(z, label, alpha=None, gamma=0.0),
+        cross_entropy,
         label,
         num_classes=background,
         negatives_per_positive=negatives_per_positive,
         min_negatives=min_negatives,
     )
-    return z, label, positive | negative, max(1, int(positive.sum()))
+    return z, label, cross_entropy, positive | negative, max(1, positive.sum())
 
 
 def _largest(losses: Float, group: Bool, number: int) -> Bool:

@@ -10,8 +10,8 @@ one in the sample.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Bool, Float, Int, SpecError, count, int_array
-from steelyard.reference.hard_sampling.keyed_draws import draw_by_groups, key_array, probabilities_by_groups
+from steelyard.reference.checks import Bool, Float, Int, SpecError, count, int_array, key_array
+from steelyard.reference.hard_sampling.keyed_draws import draw_by_groups, probabilities_by_groups
 
 
 def instance_balanced_positives(
@@ -64,10 +64,10 @@ def instance_balanced_positives(
     num_positives = count("num_positives", num_positives, low=0)
 
     # QUANTITIES OF THE PAPER
-    drawn = np.zeros(instance.shape, dtype=np.bool_)
+    drawn = np.empty(instance.shape, dtype=np.bool_)
     for image in np.ndindex(instance.shape[:-1]):
-        quota, total = _numbers(instance[image], num_positives)
-        drawn[image] = draw_by_groups(instance[image], key[image], fill_key[image], quota=quota, total=total)
+        quota = _quota(instance[image], num_positives)
+        drawn[image] = draw_by_groups(instance[image], key[image], fill_key[image], quota=quota, total=num_positives)
 
     # RESULT
     return drawn
@@ -112,12 +112,10 @@ def instance_balanced_probabilities(instances: ArrayLike, *, num_positives: int 
     num_positives = count("num_positives", num_positives, low=0)
 
     # RESULT
-    quota, total = _numbers(instance, num_positives)
-    return probabilities_by_groups(instance, quota=quota, total=total)
+    return probabilities_by_groups(instance, quota=_quota(instance, num_positives), total=num_positives)
 
 
-def _numbers(instance: Int, num_positives: int) -> tuple[int, int]:
-    """Quota of each object, and how many are drawn in all."""
-    positives = instance[instance >= 0]
-    objects = max(np.unique(positives).size, 1)
-    return round(num_positives / objects) + 1, min(num_positives, positives.size)
+def _quota(instance: Int, num_positives: int) -> int:
+    """Of each object, at most."""
+    objects = np.unique(instance[instance >= 0]).size
+    return round(num_positives / max(objects, 1)) + 1

@@ -19,16 +19,12 @@ from steelyard.reference.checks import (
     float_array,
     fraction,
     int_array,
+    key_array,
     label_array,
     one_of,
     real_number,
 )
-from steelyard.reference.hard_sampling.keyed_draws import (
-    draw_by_groups,
-    key_array,
-    probabilities_by_groups,
-    smallest_keys,
-)
+from steelyard.reference.hard_sampling.keyed_draws import draw_by_groups, probabilities_by_groups, smallest_keys
 
 UPPER_EDGES = ("all", "negatives")
 
@@ -116,7 +112,7 @@ def iou_balanced_negatives(  # noqa: PLR0913 - the bins and the floor, by keywor
     num_bins, floor_iou, floor_fraction, upper = _options(num_bins, floor_iou, floor_fraction, upper)
 
     # QUANTITIES OF THE PAPER
-    drawn = np.zeros(label.shape, dtype=np.bool_)
+    drawn = np.empty(label.shape, dtype=np.bool_)
     for image in np.ndindex(label.shape[:-1]):
         negative = label[image] == num_classes
         bins = _bins(iou[image], negative, num_bins, floor_iou, upper)
@@ -206,18 +202,16 @@ def _bins(iou: Float, negative: Bool, num_bins: int, floor_iou: float | None, up
         b = float(np.max(iou, where=negative if upper == "negatives" else np.full(iou.shape, True), initial=0.0))
     else:
         b = upper
-    bins = np.zeros(iou.shape, dtype=np.int64)
-    for k in range(1, num_bins):
-        bins += iou >= a + (b - a) * k / num_bins
-    return np.where(above, bins, -1)
+    edges = [a + (b - a) * k / num_bins for k in range(1, num_bins)]
+    return np.where(above, np.digitize(iou, edges), -1)
 
 
 def _numbers(bins: Int, below: Bool, number: int, num_bins: int, floor_fraction: float) -> tuple[int, int, int]:
     """Quota of each bin, and how many are drawn from the bins and from below the floor."""
     wanted = int(number * (1.0 - floor_fraction))
-    size, size_below = int((bins >= 0).sum()), int(below.sum())
+    size, size_below = (bins >= 0).sum(), below.sum()
     from_bins = min(size, max(wanted, number - size_below))
-    return wanted // num_bins, from_bins, min(size_below, number - from_bins)
+    return wanted // num_bins, from_bins, number - from_bins
 
 
 def _iou_array(max_iou: ArrayLike, label: Int) -> Float:

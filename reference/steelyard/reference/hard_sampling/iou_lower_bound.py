@@ -10,15 +10,8 @@ the far ones are never drawn: a cheap heuristic for hard examples. Faster R-CNN 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import (
-    Int,
-    count,
-    fraction,
-    fraction_array,
-    int_array,
-    one_of,
-)
-from steelyard.reference.hard_sampling.keyed_draws import key_array, smallest_keys
+from steelyard.reference.checks import Int, count, fraction, fraction_array, int_array, key_array, one_of
+from steelyard.reference.hard_sampling.keyed_draws import smallest_keys
 from steelyard.reference.hard_sampling.random_sampling import Sample
 
 ROUNDINGS = ("down", "half_even")
@@ -161,17 +154,17 @@ def iou_lower_bound_sampling(  # noqa: PLR0913 - the ranges and the quota, by ke
     # QUANTITIES OF THE PAPER
     share = num_samples * positive_fraction
     quota = int(share) if rounding == "down" else round(share)
-    positive = np.zeros(label.shape, dtype=np.bool_)
-    negative = np.zeros(label.shape, dtype=np.bool_)
+    positive = np.empty(label.shape, dtype=np.bool_)
+    negative = np.empty(label.shape, dtype=np.bool_)
     limit = min(background_low, background_high, foreground_iou)
     below = (iou < limit) & (np.asarray(classes) != -1) if fill_from_below else np.zeros(label.shape, dtype=np.bool_)
     for image in np.ndindex(label.shape[:-1]):
         foreground = (label[image] >= 0) & (label[image] < num_classes)
         background = label[image] == num_classes
         positive[image] = smallest_keys(key[image], foreground, quota)
-        left = num_samples - int(positive[image].sum())
+        left = num_samples - positive[image].sum()
         negative[image] = smallest_keys(key[image], background, left)
-        left -= int(negative[image].sum())
+        left -= negative[image].sum()
         negative[image] |= smallest_keys(key[image], below[image], left)
 
     # RESULT

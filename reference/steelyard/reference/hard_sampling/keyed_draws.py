@@ -5,19 +5,8 @@ keys, and two implementations that get the same keys choose the same.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Bool, Float, Int, SpecError, float_array
-
-
-def key_array(name: str, value: ArrayLike, *, shape: tuple[int, ...] | None = None) -> Float:
-    """Uniform random numbers in [0, 1), one a candidate: shape (..., N)."""
-    key = float_array(name, value, shape=shape)
-    if key.ndim == 0:
-        raise SpecError(f"{name}: expected shape (..., N), got ()")
-    if not ((key >= 0.0) & (key < 1.0)).all():
-        raise SpecError(f"{name}: expected numbers in [0, 1), got one outside or NaN")
-    return key
+from steelyard.reference.checks import Bool, Float, Int
 
 
 def smallest_keys(keys: Float, group: Bool, number: int) -> Bool:
@@ -40,9 +29,8 @@ def draw_by_groups(groups: Int, keys: Float, fill_keys: Float, *, quota: int, to
     drawn = np.zeros(groups.shape, dtype=np.bool_)
     for group in np.unique(groups[members]):
         drawn |= smallest_keys(keys, groups == group, quota)
-    if drawn.sum() > total:
-        return smallest_keys(fill_keys, drawn, total)
-    return drawn | smallest_keys(fill_keys, members & ~drawn, total - int(drawn.sum()))
+    stay = smallest_keys(fill_keys, drawn, total)
+    return stay | smallest_keys(fill_keys, members & ~drawn, total - stay.sum())
 
 
 def probabilities_by_groups(groups: Int, *, quota: int, total: int) -> tuple[Float, Float]:

@@ -19,8 +19,18 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Float, Int, SpecError, count, finite_array, fraction, fraction_array, label_array
-from steelyard.reference.hard_sampling.keyed_draws import key_array, smallest_keys
+from steelyard.reference.checks import (
+    Float,
+    Int,
+    SpecError,
+    count,
+    finite_array,
+    fraction,
+    fraction_array,
+    key_array,
+    label_array,
+)
+from steelyard.reference.hard_sampling.keyed_draws import smallest_keys
 from steelyard.reference.hard_sampling.random_sampling import Sample
 
 
@@ -199,9 +209,9 @@ def objectness_prior_sampling(
 
     # QUANTITIES OF THE PAPER
     positive = (left >= 0) & (left < num_classes)
-    negative = np.zeros(label.shape, dtype=np.bool_)
+    negative = np.empty(label.shape, dtype=np.bool_)
     for image in np.ndindex(label.shape[:-1]):
-        num_positive = int(positive[image].sum())
+        num_positive = positive[image].sum()
         share = num_positive * (1.0 - positive_fraction) / positive_fraction
         number = math.ceil(share) if num_positive else batch
         negative[image] = smallest_keys(key[image], left[image] == num_classes, number)

@@ -97,8 +97,8 @@ def online_hard_example_mining(
     for image in np.ndindex(label.shape[:-1]):
         order = [i for i in by_score(loss[image]) if label[image][i] != -1]
         if iou_threshold is not None:
-            kept = _suppress(box[image], label[image], order, iou_threshold, labels_apart=labels_apart)
-            order = [i for i in order if kept[i]]
+            groups = label[image][order] if labels_apart else None
+            order = _unsuppressed(order, box[image][order], groups, fraction("iou_threshold", iou_threshold))
         selected[image][order[:num_samples]] = True
     return selected
 
@@ -148,7 +148,7 @@ def online_hard_example_loss(
     )  # fmt: skip
 
     # RESULT
-    return np.float64(loss[selected].sum() / max(1, int(selected.sum())))
+    return np.float64(loss[selected].sum() / max(1, selected.sum()))
 
 
 def online_hard_example_loss_grad_classification_losses(
@@ -185,7 +185,7 @@ def online_hard_example_loss_grad_classification_losses(
     )  # fmt: skip
 
     # RESULT
-    return selected / max(1, int(selected.sum()))
+    return selected / max(1, selected.sum())
 
 
 def online_hard_example_loss_grad_regression_losses(
@@ -280,12 +280,11 @@ def stratified_hard_example_mining(
         raise SpecError("losses: expected numbers where the label is not -1, got NaN")
 
     # QUANTITIES OF THE PAPER
-    length = max(1, label.shape[-1])
     place = np.argsort(np.argsort(-loss, axis=-1, kind="stable"), axis=-1)
 
     # RESULT
     return random_sampling(
-        label, place / length, num_classes=num_classes, num_samples=num_samples,
+        label, place / label.shape[-1], num_classes=num_classes, num_samples=num_samples,
         positive_fraction=positive_fraction, negatives_per_positive=negatives_per_positive,
     )  # fmt: skip
 
@@ -312,14 +311,8 @@ def _rois(
     return box, label, loss
 
 
-def _suppress(box: Float, label: Int, order: list[int], iou_threshold: float, *, labels_apart: bool) -> Bool:
-    """Greedy non-maximum suppression in this order."""
-    place = np.full(label.shape, -1.0)
-    place[order] = np.arange(len(order))[::-1]
-    return greedy_non_maximum_suppression(
-        box,
-        place,
-        iou_threshold=fraction("iou_threshold", iou_threshold),
-        groups=label if labels_apart else None,
-        mask=label != -1,
-    )
+def _unsuppressed(order: list[int], boxes: Float, groups: Int | None, iou_threshold: float) -> list[int]:
+    """Whom greedy non-maximum suppression in this order keeps; boxes and groups are in it, too."""
+    scores = -np.arange(len(order))
+    kept = greedy_non_maximum_suppression(boxes, scores, iou_threshold=iou_threshold, groups=groups)
+    return [i for i, keeps in zip(order, kept, strict=True) if keeps]

@@ -15,16 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import (
-    Bool,
-    Float,
-    SpecError,
-    count,
-    fraction,
-    label_array,
-    non_negative,
-)
-from steelyard.reference.hard_sampling.keyed_draws import key_array, smallest_keys
+from steelyard.reference.checks import Bool, Float, SpecError, count, fraction, key_array, label_array, non_negative
+from steelyard.reference.hard_sampling.keyed_draws import smallest_keys
 
 
 class Sample(NamedTuple):
@@ -102,14 +94,14 @@ def random_sampling(
     bound = None if negatives_per_positive is None else non_negative("negatives_per_positive", negatives_per_positive)
 
     # QUANTITIES OF THE PAPER
-    positive = np.zeros(label.shape, dtype=np.bool_)
-    negative = np.zeros(label.shape, dtype=np.bool_)
+    positive = np.empty(label.shape, dtype=np.bool_)
+    negative = np.empty(label.shape, dtype=np.bool_)
     quota = int(num_samples * positive_fraction)
     for image in np.ndindex(label.shape[:-1]):
         foreground = (label[image] >= 0) & (label[image] < num_classes)
         background = label[image] == num_classes
-        num_positive = min(int(foreground.sum()), quota)
-        num_negative = min(int(background.sum()), num_samples - num_positive)
+        num_positive = min(foreground.sum(), quota)
+        num_negative = num_samples - num_positive
         if bound is not None:
             num_negative = min(num_negative, math.floor(bound * max(1, num_positive)))
         positive[image] = smallest_keys(key[image], foreground, num_positive)

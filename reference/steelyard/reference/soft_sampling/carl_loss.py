@@ -30,6 +30,7 @@ from steelyard.reference.logistic import log_sigmoid, sigmoid
 from steelyard.reference.soft_sampling.softmax_focal_loss import softmax_focal_loss, softmax_focal_loss_grad
 
 ACTIVATIONS = ("softmax", "sigmoid")
+_LOWEST = -1e300  # in place of minus infinity, where the difference of two logits is beyond float64
 
 
 def classification_aware_regression_weights(
@@ -83,7 +84,7 @@ def classification_aware_regression_weights(
 
     # RESULT
     weights = np.zeros(label.shape)
-    weights[positives.where] = _shares(positives, activation, k, b).share
+    weights[positives.where] = _shares(_log_scores(positives, activation), k, b)
     return weights
 
 
@@ -142,7 +143,7 @@ def classification_aware_regression_loss(
     k, b = non_negative("k", k), fraction("b", b)
 
     # QUANTITIES OF THE PAPER
-    c = _shares(positives, activation, k, b).share
+    c = _shares(_log_scores(positives, activation), k, b)
 
     # RESULT
     return float((c * loss).sum() / _average_factor(avg_factor, label))
@@ -190,13 +191,15 @@ def classification_aware_regression_loss_grad_logits(
     k, b = non_negative("k", k), fraction("b", b)
 
     # QUANTITIES OF THE PAPER
-    c, log_v_by_log_p, log_p_by_z = _shares(positives, activation, k, b)
-    weighted_mean = (c * loss).sum() / max(1, len(c))
+    log_p = _log_scores(positives, activation)
+    c = _shares(log_p, k, b)
+    weighted_mean = (c * loss / len(c)).sum()
+    log_v_by_log_p = k * _score_part_of_mixture(log_p, b)
     by_log_p = c * (loss - weighted_mean) * log_v_by_log_p / _average_factor(avg_factor, label)
 
     # RESULT
     gradient = np.zeros(np.shape(logits))
-    gradient[positives.where] = by_log_p[:, None] * log_p_by_z
+    gradient[positives.where] = by_log_p[:, None] * _log_scores_by_logit(positives, activation)
     return gradient
 
 
@@ -230,7 +233,7 @@ def classification_aware_regression_loss_grad_regression_losses(
     k, b = non_negative("k", k), fraction("b", b)
 
     # QUANTITIES OF THE PAPER
-    c = _shares(positives, activation, k, b).share
+    c = _shares(_log_scores(positives, activation), k, b)
 
     # RESULT
     gradient = np.zeros(np.shape(regression_losses))
@@ -250,35 +253,39 @@ class _Positives(NamedTuple):
     """Shape (...): which samples they are."""
 
 
-class _Shares(NamedTuple):
-    share: Float
-    """Shape (P,): c."""
-    log_share_by_log_score: Float
-    """Shape (P,): derivative of log v with respect to log p."""
-    log_score_by_logit: Float
-    """Shape of the logits: derivative of log p with respect to them."""
+def _shares(log_p: Float, k: float, b: float) -> Float:
+    """Shape (P,): c. In logarithms: with b = 0 every v may be below the smallest float, but not their ratios."""
+    log_v = k * np.maximum(_log_mixture(log_p, b), _LOWEST)
+    v = np.exp(log_v - log_v.max(initial=-np.inf))
+    return v * len(v) / v.sum()
 
 
-def _shares(positives: _Positives, activation: str, k: float, b: float) -> _Shares:
+def _log_mixture(log_p: Float, b: float) -> Float:
+    r"""Shape (P,): $\log((1 - b) p + b)$."""
+    with np.errstate(divide="ignore"):  # of b = 0 and of b = 1 one part is 0
+        return np.logaddexp(log_p + np.log1p(-b), np.log(b))
+
+
+def _score_part_of_mixture(log_p: Float, b: float) -> Float:
+    r"""Shape (P,): $(1 - b) p / ((1 - b) p + b)$, the derivative of $\log((1 - b) p + b)$ by $\log p$."""
+    with np.errstate(divide="ignore"):  # of b = 1 it is 0
+        return np.exp(log_p + np.log1p(-b) - _log_mixture(log_p, b))
+
+
+def _log_scores(positives: _Positives, activation: str) -> Float:
+    r"""Shape (P,): $\log p$ of the true class."""
     z, label = positives.logits, positives.labels
-    if activation == "softmax":  # the focal loss at gamma = 0 is the cross entropy, -log p
-        log_p = -softmax_focal_loss(z, label, alpha=None, gamma=0.0)
-        log_p_by_z = -softmax_focal_loss_grad(z, label, alpha=None, gamma=0.0)
-    else:
-        z_y = np.take_along_axis(z, label[:, None], axis=1)
-        log_p = log_sigmoid(z_y[:, 0])
-        log_p_by_z = np.where(label[:, None] == np.arange(z.shape[1]), sigmoid(-z_y), 0.0)
+    if activation == "softmax":  # the focal loss at gamma = 0 is the cross entropy
+        return -softmax_focal_loss(z, label, alpha=None, gamma=0.0)
+    return log_sigmoid(z[np.arange(len(z)), label])
 
-    # in logarithms: with b = 0 a score, and so every v, may be below the smallest float, but not their ratios
-    log_mixture, mixture_share = log_p, np.ones(log_p.shape)
-    if b > 0:
-        log_score_part = log_p + (np.log1p(-b) if b < 1 else -np.inf)
-        log_mixture = np.logaddexp(log_score_part, np.log(b))
-        mixture_share = np.exp(log_score_part - log_mixture)
-    log_v = k * log_mixture if k > 0 else np.zeros(log_p.shape)
-    highest = log_v.max(initial=-np.inf)
-    v = np.exp(np.subtract(log_v, highest, out=np.zeros(log_v.shape), where=log_v != highest))
-    return _Shares(v * len(v) / v.sum() if len(v) else v, k * mixture_share, log_p_by_z)
+
+def _log_scores_by_logit(positives: _Positives, activation: str) -> Float:
+    r"""Shape of the logits: derivative of $\log p$ with respect to them."""
+    z, label = positives.logits, positives.labels
+    if activation == "softmax":
+        return -softmax_focal_loss_grad(z, label, alpha=None, gamma=0.0)
+    return np.where(label[:, None] == np.arange(z.shape[1]), sigmoid(-z), 0.0)
 
 
 def _positives(logits: ArrayLike, labels: ArrayLike, activation: str) -> tuple[_Positives, Int]:

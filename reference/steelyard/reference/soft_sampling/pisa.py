@@ -96,7 +96,7 @@ def iou_hierarchical_local_rank(
     image = _image_index(image_index, value.shape)
 
     # QUANTITIES OF THE PAPER
-    rank = np.full(value.shape, -1, dtype=np.int64)
+    rank = np.full(value.shape, -1)
     for j in range(num_classes):
         of_class = label == j
         objects = list(zip(image[of_class].tolist(), gt[of_class].tolist(), strict=True))
@@ -177,10 +177,7 @@ def isr_p_weights(  # noqa: PLR0913 - the quantities of a sample, and the option
     # CHECKS
     value = float_array("iou", iou)
     label = label_array("labels", labels, num_classes=count("num_classes", num_classes), shape=value.shape)
-    given = np.ones(value.shape) if label_weights is None else label_weights
-    a = finite_array("label_weights", given, shape=value.shape)
-    if (a < 0).any():
-        raise SpecError("label_weights: expected numbers >= 0")
+    a = np.ones(value.shape) if label_weights is None else _label_weights(label_weights, value.shape)
     counted = (label >= 0) & (label < num_classes) & (a > 0)
     loss = loss_of_samples(classification_losses, value.shape, counted)
     gamma = non_negative("gamma", gamma)
@@ -212,7 +209,7 @@ def hierarchical_local_rank(values: Float, groups: Sequence[Hashable]) -> Int:
     >>> hierarchical_local_rank(np.array([0.9, 0.8, 0.7]), ["a", "a", "b"])
     array([0, 2, 1])
     """
-    value = values.tolist()
+    value = np.where(np.isnan(values), -np.inf, values)
     indices = range(len(value))
     members: dict[Hashable, list[int]] = {}
     for i in indices:
@@ -220,13 +217,11 @@ def hierarchical_local_rank(values: Float, groups: Sequence[Hashable]) -> Int:
 
     local_rank = {}
     for group in members.values():
-        by_value = sorted(group, key=lambda i: (*_descending(value[i]), i))
+        by_value = sorted(group, key=lambda i: (-value[i], i))
         local_rank.update({i: position for position, i in enumerate(by_value)})
 
-    order = sorted(indices, key=lambda i: (local_rank[i], *_descending(value[i]), i))
-    rank = np.zeros(len(value), dtype=np.int64)
-    rank[order] = indices
-    return rank
+    order = sorted(indices, key=lambda i: (local_rank[i], -value[i], i))
+    return np.argsort(order)
 
 
 def conserving_ratio(importance: Float, losses: Float) -> float:
@@ -239,10 +234,9 @@ def conserving_ratio(importance: Float, losses: Float) -> float:
     >>> conserving_ratio(np.array([1.0, 0.25]), np.array([2.0, 2.0]))
     1.6
     """
-    largest = losses.max(initial=0.0)
-    if largest == 0.0:
+    if not losses.any():
         return 1.0
-    shares = losses / largest  # the unit of the loss does not matter, and sums cannot overflow
+    shares = losses / losses.max()  # the unit of the loss does not matter, and sums cannot overflow
     weighed = (importance * shares).sum()
     return float(shares.sum() / weighed) if weighed > 0 else 1.0
 
@@ -259,9 +253,11 @@ def loss_of_samples(losses: ArrayLike, shape: tuple[int, ...], counted: Bool) ->
     return channels.sum(axis=-1)
 
 
-def _descending(value: float) -> tuple[bool, float]:
-    """Sorting key: higher numbers first, NaN last."""
-    return (True, 0.0) if math.isnan(value) else (False, -value)
+def _label_weights(label_weights: ArrayLike, shape: tuple[int, ...]) -> Float:
+    a = finite_array("label_weights", label_weights, shape=shape)
+    if (a < 0).any():
+        raise SpecError("label_weights: expected numbers >= 0")
+    return a
 
 
 def _image_index(image_index: ArrayLike | None, shape: tuple[int, ...]) -> Int:
@@ -269,5 +265,5 @@ def _image_index(image_index: ArrayLike | None, shape: tuple[int, ...]) -> Int:
         return int_array("image_index", image_index, shape=shape)
     if not shape:
         raise SpecError("iou: expected shape (..., N), got ()")
-    rows = np.arange(math.prod(shape[:-1]), dtype=np.int64).reshape(*shape[:-1], 1)
+    rows = np.arange(math.prod(shape[:-1])).reshape(*shape[:-1], 1)
     return np.broadcast_to(rows, shape)

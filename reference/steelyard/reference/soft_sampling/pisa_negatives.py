@@ -20,18 +20,19 @@ from steelyard.reference.checks import (
     Float,
     Int,
     SpecError,
-    bool_array,
     box_array,
     count,
     finite_array,
     float_array,
     fraction,
-    fraction_array,
     int_array,
+    key_array,
+    mask_array,
     non_negative,
 )
 from steelyard.reference.detection.box_overlaps import pairwise_iou
 from steelyard.reference.detection.non_maximum_suppression import by_score
+from steelyard.reference.hard_sampling.keyed_draws import smallest_keys
 from steelyard.reference.soft_sampling.pisa import conserving_ratio, hierarchical_local_rank, loss_of_samples
 
 
@@ -184,14 +185,14 @@ def nms_match(boxes: ArrayLike, scores: ArrayLike, *, iou_threshold: float = 0.5
     box = box_array("boxes", boxes)
     score = finite_array("scores", scores, shape=box.shape[:1])
     iou_threshold = fraction("iou_threshold", iou_threshold)
-    takes_part = np.ones(len(box), dtype=np.bool_) if mask is None else bool_array("mask", mask, shape=score.shape)
+    takes_part = mask_array("mask", mask, score.shape)
 
     # RESULT
-    group = np.full(len(box), -1, dtype=np.int64)
+    group = np.full(len(box), -1)
     number_of_groups = 0
     for leader in by_score(score):
         if takes_part[leader] and group[leader] == -1:
-            overlaps = pairwise_iou(box[leader : leader + 1], box)[0]
+            (overlaps,) = pairwise_iou(box[[leader]], box)
             group[takes_part & (group == -1) & (overlaps >= iou_threshold)] = number_of_groups
             group[leader] = number_of_groups  # also a degenerate box, which has IoU 0 with itself
             number_of_groups += 1
@@ -239,7 +240,7 @@ def score_hierarchical_local_rank(scores: ArrayLike, groups: ArrayLike) -> Int:
     finite_array("scores", np.where(grouped, score, 0.0))
 
     # RESULT
-    rank = np.full(score.shape, -1, dtype=np.int64)
+    rank = np.full(score.shape, -1)
     rank[grouped] = hierarchical_local_rank(score[grouped], group[grouped].tolist())
     return rank
 
@@ -321,10 +322,10 @@ def isr_n_weights(  # noqa: PLR0913 - the quantities of a sample, and the option
     # CHECKS
     box = box_array("boxes", boxes)
     score = finite_array("scores", scores, shape=box.shape[:1])
-    negative = np.ones(len(box), dtype=np.bool_) if mask is None else bool_array("mask", mask, shape=score.shape)
+    negative = mask_array("mask", mask, score.shape)
     loss = loss_of_samples(classification_losses, score.shape, negative)
-    key = uniform_keys(keys, shape=score.shape)
-    n_exp = min(count("num_expected", num_expected, low=0), int(negative.sum()))
+    key = key_array("keys", keys, shape=score.shape)
+    n_exp = min(count("num_expected", num_expected, low=0), negative.sum())
     (score_threshold,) = finite_array("score_threshold", [score_threshold])
     gamma = non_negative("gamma", gamma)
     beta = fraction("beta", beta)
@@ -332,27 +333,18 @@ def isr_n_weights(  # noqa: PLR0913 - the quantities of a sample, and the option
     # QUANTITIES OF THE PAPER
     valid = negative & (score > score_threshold)
     rank = score_hierarchical_local_rank(score, nms_match(box, score, iou_threshold=iou_threshold, mask=valid))
-    n_valid = int(valid.sum())
+    n_valid = valid.sum()
     m = min(n_valid, n_exp)
     ranked = valid & (rank < m)
-    by_key = [int(i) for i in np.argsort(key, kind="stable") if negative[i] and not valid[i]]
-    fillers = np.isin(np.arange(len(box)), by_key[: n_exp - m])
+    fillers = smallest_keys(key, negative & ~valid, n_exp - m)
 
     upper = max(n_exp, n_valid)
     u = np.zeros(score.shape)
     u[ranked] = (upper - rank[ranked]) / upper
-    u[fillers] = u[ranked].min() if m > 0 else 1.0
+    u[fillers] = u[ranked].min(initial=1.0)
     importance = ((1.0 - beta) * u + beta) ** gamma
 
     # RESULT
     selected = ranked | fillers
     ratio = conserving_ratio(importance[selected], loss[selected])
     return WeightedNegatives(selected, np.where(selected, importance * ratio, 0.0))
-
-
-def uniform_keys(keys: ArrayLike, *, shape: tuple[int, ...]) -> Float:
-    """Check of an argument: random numbers in [0, 1)."""
-    key = fraction_array("keys", keys, shape=shape)
-    if (key == 1.0).any():
-        raise SpecError("keys: expected numbers in [0, 1), got 1.0")
-    return key
