@@ -88,7 +88,7 @@ def stratified_hard_example_mining(
 
 def _along_one_axis(values: Tensor) -> Tensor:
     """Images, as mmdet has them."""
-    return torch.atleast_2d(values).flatten(0, -2)
+    return values.reshape(values.shape[:-1].numel(), values.shape[-1])
 
 
 def _sampled(sampler: RandomSampler | OHEMSampler, labels: Tensor, num_classes: int, **keywords: None) -> _Sample:

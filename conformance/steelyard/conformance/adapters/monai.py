@@ -102,5 +102,5 @@ def stratified_hard_example_mining(
 def _sampled(sampler: HardNegativeSampler, losses: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """0 is the background there, and 1 and above the foreground."""
     theirs = torch.where(labels == num_classes, 0, torch.where(labels >= 0, labels + 1, -1))
-    positive, negative = sampler(list(torch.atleast_2d(theirs).flatten(0, -2)), losses.flatten())
+    positive, negative = sampler(list(theirs.reshape(theirs.shape[:-1].numel(), theirs.shape[-1])), losses.flatten())
     return torch.stack(positive).bool().reshape(labels.shape), torch.stack(negative).bool().reshape(labels.shape)
