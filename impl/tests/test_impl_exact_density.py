@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from steelyard.impl import slices
-from steelyard.impl.soft_sampling.exact_density import RUNS, inverse_density_of
+from steelyard.impl.soft_sampling import exact_density
+from steelyard.impl.soft_sampling.exact_density import (
+    BLOCKS_OF_HALVES,
+    RUNS,
+    inverse_density_of,
+    sum_with_density,
+    with_density,
+)
 from steelyard.impl.soft_sampling.gradient_density import inverse_density
 
 EPSILON = 0.125
@@ -21,7 +28,7 @@ def _norms(dtype, shape=(3, 41, 5)):
 
 def _few_at_a_time(monkeypatch, norms, valid):
     monkeypatch.setattr(slices, "SMALL", 8)
-    return inverse_density_of(lambda g, _: g, norms, valid, dtype=norms.dtype, epsilon=EPSILON)
+    return inverse_density_of(lambda g, _: g, (norms, valid), (norms, valid), dtype=norms.dtype, epsilon=EPSILON)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -45,6 +52,28 @@ def test_order_of_the_axes_in_memory_does_not_matter(monkeypatch):
     actual = _few_at_a_time(monkeypatch, norms.transpose(0, 2).contiguous().transpose(0, 2), valid)
 
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("blocks", [1, 3, BLOCKS_OF_HALVES])
+def test_a_few_windows_at_a_time_are_all_at_once(monkeypatch, blocks):
+    """Half precision: every example has the density among all, also where the windows of a few are filled at a time."""
+    norms, valid = _norms(torch.float32)
+    norms = norms.to(torch.float16)
+    expected, counted = inverse_density(norms.float(), valid, EPSILON)
+    monkeypatch.setattr(slices, "SMALL", 8)
+    monkeypatch.setattr(exact_density, "BLOCKS_OF_HALVES", blocks)
+
+    def density(g, valid, upstream, inverse):
+        return torch.where(valid & ~g.isnan(), inverse * upstream, 0.0)
+
+    upstream = torch.full(norms.shape, 2.0)
+    options = {"dtype": torch.float32, "epsilon": EPSILON}
+    actual = with_density(density, lambda g, _: g.float(), norms, valid, others=(upstream,), **options)
+    total = sum_with_density(lambda _, __, inverse: inverse, lambda g, _: g.float(), norms, valid, **options)
+
+    assert 0 < counted.sum() < counted.numel()
+    torch.testing.assert_close(actual, torch.where(counted, 2.0 * expected, 0.0), rtol=0, atol=0)
+    torch.testing.assert_close(total, expected.sum())
 
 
 def test_vmap_takes_each_batch_for_itself(monkeypatch):

@@ -35,7 +35,9 @@ def in_slices(function: Callable[..., Tensor], *tensors: Tensor, shared: int, ou
         return function(*tensors)
     axis = max(range(shared), key=lambda a: first.shape[a])
     result, start = out, 0
-    for slices in parts(number_of_slices(first), *tensors, axis=axis):
+    number = number_of_slices(first)
+    _keep_freed_memory(first, number)
+    for slices in parts(number, *tensors, axis=axis):
         part = function(*slices)
         if result is None or result.dtype != part.dtype:
             result = part.new_empty((*part.shape[:axis], first.shape[axis], *part.shape[axis + 1 :]))
@@ -66,7 +68,6 @@ def parts(number: int, *tensors: Tensor, axis: int) -> Iterator[tuple[Tensor, ..
     width = -(-length // number)
     if width > ALIGNED:
         width = -(-width // ALIGNED) * ALIGNED
-    _keep_freed_memory(tensors[0], number)
     for start in range(0, length, width):
         yield tuple(tensor.narrow(axis, start, min(width, length - start)) for tensor in tensors)
 
@@ -91,7 +92,9 @@ def sum_in_slices(function: Callable[..., Sums], *tensors: Tensor, shared: int |
     if shared == 0 or in_one_piece(first):
         return function(*tensors)
     axis = max(range(first.ndim if shared is None else shared), key=lambda a: first.shape[a])
-    slices = parts(number_of_slices(first), *tensors, axis=axis)
+    number = number_of_slices(first)
+    _keep_freed_memory(first, number)
+    slices = parts(number, *tensors, axis=axis)
     total = function(*next(slices))
     for part in slices:
         found = function(*part)

@@ -15,7 +15,7 @@ from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_t
 from steelyard.impl.collectives import summed
 from steelyard.impl.slices import in_slices, sum_in_slices
 from steelyard.impl.soft_sampling.error_logit import focal_value, indicator
-from steelyard.impl.soft_sampling.exact_density import inverse_density_of
+from steelyard.impl.soft_sampling.exact_density import sum_with_density, with_density
 from steelyard.impl.soft_sampling.gradient_density import (
     REDUCTIONS,
     GHMLoss,
@@ -163,12 +163,14 @@ class _HarmonizedCrossEntropy(torch.autograd.Function):
             u = _log_odds_of_error(logits, targets, *others[:masks])
             return coefficient(u.sigmoid(), coefficients, others[masks:]) * focal_value(u, 0.0)
 
-        by_element = _by_element((logits, targets, valid), coefficients, epsilon)
+        if coefficients is None:
+            tensors, masks = _with_mask(logits, targets, valid), 1
+            over = sum_with_density if summed else with_density
+            return over(terms, _gradient_norm, *tensors, dtype=compute_dtype(logits), epsilon=epsilon)
         tensors, masks = _tensors(logits, targets, valid)
         if summed:
-            return sum_in_slices(lambda *part: terms(*part).sum(), *tensors, *by_element, shared=targets.ndim)
-        out = by_element[0] if by_element else None
-        return in_slices(terms, *tensors, *by_element, shared=targets.ndim, out=out)
+            return sum_in_slices(lambda *part: terms(*part).sum(), *tensors, shared=targets.ndim)
+        return in_slices(terms, *tensors, shared=targets.ndim)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
@@ -185,11 +187,16 @@ class _HarmonizedCrossEntropy(torch.autograd.Function):
             g = grad * coefficient(g, coefficients, tuple(by_element)) * g  # one name: frees the other temporaries
             return _negated_for_positives(g, targets).to(logits.dtype)
 
-        by_element = _by_element((logits, targets, valid), coefficients, ctx.epsilon)
-        tensors, masks = _tensors(logits, targets, valid)
-        tensors += (grad.expand(logits.shape), *by_element)
-        out = by_element[0] if by_element else None
-        return in_slices(gradient, *tensors, shared=targets.ndim, out=out), *[None] * 6
+        grads = grad.expand(logits.shape)
+        if coefficients is None:
+            tensors, masks = _with_mask(logits, targets, valid), 1
+            by_logit = with_density(
+                gradient, _gradient_norm, *tensors, others=(grads,), dtype=compute_dtype(logits), epsilon=ctx.epsilon
+            )
+        else:
+            tensors, masks = _tensors(logits, targets, valid)
+            by_logit = in_slices(gradient, *tensors, grads, shared=targets.ndim)
+        return by_logit, *[None] * 6
 
 
 def _tensors(logits: Tensor, targets: Tensor, valid: Tensor | None) -> tuple[tuple[Tensor, ...], int]:
@@ -201,14 +208,8 @@ def _gradient_norm(logits: Tensor, targets: Tensor, valid: Tensor | None = None)
     return torch.sigmoid(_log_odds_of_error(logits, targets, valid))
 
 
-def _by_element(elements: _Elements, coefficients: Tensor | None, epsilon: float) -> tuple[Tensor, ...]:
-    """Coefficient of every element by the exact density, where no region has one."""
-    if coefficients is not None:
-        return ()
-    logits, targets, valid = elements
-    mask = mask_like(logits, valid, of="logits")
-    dtype = compute_dtype(logits)
-    return (inverse_density_of(_gradient_norm, logits, targets, mask, dtype=dtype, epsilon=epsilon),)
+def _with_mask(logits: Tensor, targets: Tensor, valid: Tensor | None) -> tuple[Tensor, ...]:
+    return logits, targets, mask_like(logits, valid, of="logits")
 
 
 def _count(elements: _Elements, bins: int, *, with_losses: bool) -> tuple[Tensor, Tensor | None]:

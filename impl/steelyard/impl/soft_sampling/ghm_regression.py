@@ -3,6 +3,7 @@
 Specification: `steelyard.reference.soft_sampling.ghm_regression`.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from steelyard.impl.checks import compute_dtype, count, float_tensor, one_of, positive
 from steelyard.impl.collectives import summed
 from steelyard.impl.slices import in_slices, sum_in_slices
-from steelyard.impl.soft_sampling.exact_density import inverse_density_of
+from steelyard.impl.soft_sampling.exact_density import sum_with_density, with_density
 from steelyard.impl.soft_sampling.gradient_density import (
     REDUCTIONS,
     GHMLoss,
@@ -151,11 +152,12 @@ class _HarmonizedSmoothL1(torch.autograd.Function):
             return coefficient(_slope(d, mu).abs(), coefficients, by_element) * loss
 
         elements = (predictions, targets, valid)
-        by_element = _by_element(elements, coefficients, mu, epsilon)
+        if coefficients is None:
+            over = sum_with_density if summed else with_density
+            return over(terms, _norm(mu), *elements, dtype=_arithmetic(predictions, targets), epsilon=epsilon)
         if summed:
-            return sum_in_slices(lambda *part: terms(*part).sum(), *elements, *by_element)
-        out = by_element[0] if by_element else None
-        return in_slices(terms, *elements, *by_element, shared=predictions.ndim, out=out)
+            return sum_in_slices(lambda *part: terms(*part).sum(), *elements)
+        return in_slices(terms, *elements, shared=predictions.ndim)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
@@ -171,10 +173,14 @@ class _HarmonizedSmoothL1(torch.autograd.Function):
             return (grad * coefficient(slope.abs(), coefficients, by_element) * slope).to(predictions.dtype)
 
         elements = (predictions, targets, valid)
-        by_element = _by_element(elements, coefficients, ctx.mu, ctx.epsilon)
-        tensors = (*elements, grad.expand(predictions.shape), *by_element)
-        out = by_element[0] if by_element else None
-        by_prediction = in_slices(gradient, *tensors, shared=predictions.ndim, out=out)
+        grads = grad.expand(predictions.shape)
+        if coefficients is None:
+            dtype = _arithmetic(predictions, targets)
+            by_prediction = with_density(
+                gradient, _norm(ctx.mu), *elements, others=(grads,), dtype=dtype, epsilon=ctx.epsilon
+            )
+        else:
+            by_prediction = in_slices(gradient, *elements, grads, shared=predictions.ndim)
         by_target = -by_prediction.to(targets.dtype) if ctx.needs_input_grad[1] else None
         return by_prediction, by_target, *[None] * 5
 
@@ -185,17 +191,8 @@ def _elements(predictions: Tensor, targets: Tensor, valid: Tensor | None) -> tup
     return predictions, targets, mask_like(predictions, valid, of="predictions")
 
 
-def _by_element(
-    elements: tuple[Tensor, Tensor, Tensor], coefficients: Tensor | None, mu: float, epsilon: float
-) -> tuple[Tensor, ...]:
-    """Coefficient of every element by the exact density, where no region has one."""
-    if coefficients is not None:
-        return ()
-
-    def norm(*elements: Tensor) -> Tensor:
-        return _slope(_difference(*elements), mu).abs()
-
-    return (inverse_density_of(norm, *elements, dtype=_arithmetic(*elements[:2]), epsilon=epsilon),)
+def _norm(mu: float) -> Callable[..., Tensor]:
+    return lambda *elements: _slope(_difference(*elements), mu).abs()
 
 
 def _arithmetic(predictions: Tensor, targets: Tensor) -> torch.dtype:
