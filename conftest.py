@@ -32,15 +32,15 @@ settings.load_profile("tests")
 
 @pytest.fixture(scope="session")
 def open_browser() -> Callable[[Path], AbstractContextManager[Any]]:
-    """A context with Debian's Chromium without a window, by the folder of its profile."""
+    """A context with Chromium without a window, by the folder of its profile."""
     return _chromium
 
 
 @contextmanager
 def _chromium(profile: Path) -> Iterator[Any]:
-    binary, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    binary, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if binary is None or driver is None:
-        pytest.skip("needs chromium and chromedriver")
+        pytest.skip("needs chromium, or google-chrome, and chromedriver")
     selenium = pytest.importorskip("selenium.webdriver")
     options = selenium.ChromeOptions()
     options.binary_location = binary
