@@ -3,8 +3,8 @@
 All norms sorted at once, their order and both ends of all windows are eleven times the size of the inputs. Here a
 sixteenth of the examples is sorted at a time, and counted into the windows of all: sixteen times the searches, and
 with the gradient no more than one and a half times the inputs. Beside inputs of half precision a count an example
-would already be twice their size: there the windows of a sixteenth are filled at a time too, which sorts everything
-sixteen times.
+would already be twice their size: there the windows of a sixteenth are filled at a time too, and everything is sorted
+anew for each, an eightieth at a time, which takes about three times as long.
 
 Specification: `steelyard.reference.soft_sampling.gradient_density`.
 """
@@ -18,6 +18,7 @@ from steelyard.impl.slices import in_one_piece, longest_axis, number_of_slices, 
 from steelyard.impl.soft_sampling.gradient_density import counted_norms, inverse_density, inverse_of, neighbours
 
 RUNS = 16
+RUNS_OF_HALVES = 80
 BLOCKS_OF_HALVES = 16
 
 
@@ -71,11 +72,12 @@ def _blocks(dtype: torch.dtype, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]
 
 
 def _slices(first: Tensor, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The tensors in parts as large as slices of `first`, from which theirs were taken."""
+    """The tensors, taken from the whole of `first`, in parts half as large as its slices."""
     if in_one_piece(first):
         yield tensors
     else:
-        number = number_of_slices(first) * tensors[0].numel() // first.numel()
+        # twice as many: a search keeps both ends of each window beside what an elementwise pass keeps
+        number = 2 * number_of_slices(first) * tensors[0].numel() // first.numel()
         yield from parts(max(1, number), *tensors, axis=longest_axis(first))
 
 
@@ -97,12 +99,13 @@ def inverse_density_of(
     # as wide as the result, which takes their place
     num_neighbours = torch.zeros_like(wanted[0], dtype=torch.int64 if dtype == torch.float64 else torch.int32)
     inverse = num_neighbours.view(dtype)
-    widening = dtype.itemsize // elements[0].element_size() or 1
+    # sorting takes several times the memory of what is sorted
+    runs = RUNS if elements[0].element_size() >= dtype.itemsize else RUNS_OF_HALVES
 
     def norms(*part: Tensor) -> Tensor:
         return counted_norms(norm(*part), part[-1]).contiguous()
 
-    for run in parts(RUNS * widening, *elements, axis=longest_axis(elements[0])):
+    for run in parts(runs, *elements, axis=longest_axis(elements[0])):
         ordered = norms(*run).reshape(-1).sort().values
         for *part, number in _slices(elements[0], *wanted, num_neighbours):
             number.add_(neighbours(ordered, norms(*part), epsilon))
