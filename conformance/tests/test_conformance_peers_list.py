@@ -46,13 +46,22 @@ DEVIATIONS = [
     ("mmdet", "instance_balanced_positives", {"IBP-2": "instance-balanced/own-repeats"}),
     # 6. GHM-C in float16
     ("mmdet", "ghm_classification_loss", {"GHMC-10": "ghm-classification/half-weighted"}),
-    # 7. mmdet: the last bin, targets below the first; avg_factor 0; overlaps
+    # 7. mmdet: the last bin, targets below the first; avg_factor 0; weights, reduction, no samples; overlaps
     (
         "mmdet",
         "distribution_focal_loss",
         {"DFL-4": "distribution-focal/index-error", "DFL-20": "distribution-focal/extrapolating"},
     ),
     ("mmdet", "normalise_focal_loss", {"NORM-3": "focal-normaliser/epsilon-for-floor"}),
+    (
+        "mmdet",
+        "equalization_loss_v2",
+        {
+            "EQV-6": "equalization/weights-ignored",
+            "EQV-7": "equalization/reduction-ignored",
+            "EQV-14": "equalization/nan-without-samples",
+        },
+    ),
     ("mmdet", "pairwise_iou", {"IOU-6": "iou/clamped-union", "IOU-7": "iou/half-and-clamped"}),
     # 8. balanced-loss at a logit of -89 and without positives; cbloss
     (

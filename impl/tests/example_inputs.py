@@ -122,6 +122,15 @@ def _softmax_labels(draw, n):
     return {"logits": draw.normal(IMAGES, n, CLASSES + 1), "labels": draw.labels(IMAGES, n)}
 
 
+def _equalization(draw, n):
+    return {
+        "logits": draw.normal(n, CLASSES + 1),
+        "labels": draw.labels(n),
+        "positive_gradients": draw.uniform(CLASSES, high=3.0),
+        "negative_gradients": draw.uniform(CLASSES, high=3.0),
+    }
+
+
 def _soft(draw, n):
     return {"logits": draw.normal(IMAGES, n, CLASSES), "targets": draw.uniform(IMAGES, n, CLASSES)}
 
@@ -495,6 +504,12 @@ EXAMPLES = {
     "effective_sample_size": Example(lambda draw, n: {"weights": draw.uniform(IMAGES, n)}),
     "empty_census": Example(options=_C, fixed="of no image", alone=_MAP),
     "entropy": Example(_counts),
+    "equalization_loss_v2": Example(_equalization, gradient=("logits",)),
+    "equalization_loss_v2: weighted": Example(
+        lambda draw, n: {**_equalization(draw, n), "weights": draw.uniform(n)},
+        options={"reduction": "none"},
+        gradient=("logits", "weights"),
+    ),
     "exact_ghm_classification_loss": Example(
         _valid(_sigmoid, "logits"), options={"epsilon": 0.1}, gradient=("logits",)
     ),

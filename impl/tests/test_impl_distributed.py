@@ -199,6 +199,11 @@ def _calls():  # noqa: C901 - one mini-batch, many functions
                 "classification_aware_regression_loss", {**scored, "regression_losses": losses}, ("shares",), options,
                 ("logits", "regression_losses"), cancels=k * 0.8 / 0.2**k / number,
             )  # fmt: skip
+    gradients = {"positive_gradients": uniform(C) * 3, "negative_gradients": uniform(C) * 3}
+    calls["equalization_loss_v2"] = Call(
+        "equalization_loss_v2", {**samples, "logits": with_background[:, 0], "weights": uniform(B)},
+        ("shares", "same", "same"), gradients, ("logits",),
+    )  # fmt: skip
     for kind in KINDS:
         calls[f"class_balanced_loss {kind}"] = Call(
             "class_balanced_loss", samples, ("shares",), {"counts": class_counts, "kind": kind}, ("logits",),

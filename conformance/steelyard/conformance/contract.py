@@ -207,6 +207,8 @@ class Technique:
     """Lowest and highest admissible gradient by an argument, upstream gradient included: apart at kinks only."""
     practical_error: PracticalError | None = None
     practical_gradient_error: PracticalError | None = None
+    further_practical_errors: Mapping[str, PracticalError] = field(default_factory=dict)
+    """Those of outputs beside the first, by name."""
     summands: Callable[[Case], tuple[int, Array]] | None = None
     """For sums: number of terms, and the sum of their absolute values for each element of the first output."""
     gradient_summands: Callable[[str, Case], tuple[int, Array]] | None = None

@@ -74,7 +74,8 @@ def value_bounds(
         return np.asarray(technique.evaluate(changed, dialect)[output], dtype=np.float64)
 
     condition = _condition(technique, case, same_output)
-    practical = technique.practical_error if output == 0 else None
+    further = technique.further_practical_errors.get(technique.outputs[output].name)
+    practical = technique.practical_error if output == 0 else further
     bounds = _bounds(case, expected, condition, dtype, own, practical)
     if technique.summands is None or output > 0:
         return bounds

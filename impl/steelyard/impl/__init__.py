@@ -59,6 +59,7 @@ from steelyard.impl.foreground_balance.class_balanced_loss import class_balanced
 from steelyard.impl.foreground_balance.class_balanced_loss import class_balanced_weights as class_balanced_weights
 from steelyard.impl.foreground_balance.data_set_samplers import ClassAwareSampler as ClassAwareSampler
 from steelyard.impl.foreground_balance.data_set_samplers import RepeatFactorSampler as RepeatFactorSampler
+from steelyard.impl.foreground_balance.equalization_loss_v2 import equalization_loss_v2 as equalization_loss_v2
 from steelyard.impl.foreground_balance.ofb_sampling import foreground_balanced_sampling as foreground_balanced_sampling
 from steelyard.impl.foreground_balance.repeat_factor_sampling import image_repeat_factors as image_repeat_factors
 from steelyard.impl.foreground_balance.repeat_factor_sampling import repeat_counts as repeat_counts

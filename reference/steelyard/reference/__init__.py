@@ -74,6 +74,10 @@ from steelyard.reference.foreground_balance.class_balanced_loss import (
     class_balanced_loss_grad as class_balanced_loss_grad,
 )
 from steelyard.reference.foreground_balance.class_balanced_loss import class_balanced_weights as class_balanced_weights
+from steelyard.reference.foreground_balance.equalization_loss_v2 import equalization_loss_v2 as equalization_loss_v2
+from steelyard.reference.foreground_balance.equalization_loss_v2 import (
+    equalization_loss_v2_grad as equalization_loss_v2_grad,
+)
 from steelyard.reference.foreground_balance.ofb_sampling import class_count_distribution as class_count_distribution
 from steelyard.reference.foreground_balance.ofb_sampling import (
     foreground_balanced_probabilities as foreground_balanced_probabilities,

@@ -1,7 +1,7 @@
-"""mmdet's loss for long tails (`mmdet.models.losses.SeesawLoss`)."""
+"""mmdet's losses for long tails (`mmdet.models.losses`)."""
 
 import torch
-from mmdet.models.losses import SeesawLoss
+from mmdet.models.losses import EQLV2Loss, SeesawLoss
 from torch import Tensor
 
 KNOWN = [
@@ -14,6 +14,21 @@ KNOWN = [
         "technique": "seesaw_loss",
         "requirement": "SSW-15",
         "reason": "in a half-precision model its counts are in half precision too: NaN from 65,520 samples on",
+    },
+    {
+        "technique": "equalization_loss_v2",
+        "requirement": "EQV-6",
+        "reason": "the weights of the samples are ignored",
+    },
+    {
+        "technique": "equalization_loss_v2",
+        "requirement": "EQV-7",
+        "reason": "the reduction is ignored: always the mean",
+    },
+    {
+        "technique": "equalization_loss_v2",
+        "requirement": "EQV-14",
+        "reason": "NaN without samples: 0 divided by 0",
     },
 ]
 
@@ -34,3 +49,27 @@ def seesaw_loss(logits: Tensor, labels: Tensor, counts: Tensor, *, p: float, q: 
         return logits.sum(dim=1) * 0
     of_classes = losses["loss_cls_classes"]
     return of_classes.new_zeros(len(labels)).index_put((has_class,), of_classes)
+
+
+def equalization_loss_v2(  # noqa: PLR0913 - its state and its options
+    logits: Tensor,
+    labels: Tensor,
+    positive_gradients: Tensor,
+    negative_gradients: Tensor,
+    weights: Tensor | None = None,
+    *,
+    gamma: float,
+    mu: float,
+    alpha: float,
+    reduction: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Its samplers hand on no ignored samples; its buffers hold the gradients, and their ratio from the last call."""
+    eql = EQLV2Loss(num_classes=logits.shape[1] - 1, gamma=gamma, mu=mu, alpha=alpha, reduction=reduction)
+    eql.to(torch.promote_types(logits.dtype, torch.float32))
+    eql.pos_grad.copy_(positive_gradients)
+    eql.neg_grad.copy_(negative_gradients)
+    none_yet = (eql.pos_grad == 0) & (eql.neg_grad == 0)
+    eql.pos_neg = torch.where(none_yet, eql.pos_neg, eql.pos_grad / (eql.neg_grad + 1e-10))
+    kept = labels != -1
+    loss: Tensor = eql(logits[kept], labels[kept], weight=None if weights is None else weights[kept])
+    return loss, eql.pos_grad, eql.neg_grad

@@ -104,6 +104,7 @@ ghm_classification_loss_with_labels = soft_sampling.ghm_classification_loss_with
 ghm_regression_loss = soft_sampling.ghm_regression_loss
 isr_p_weights = soft_sampling.isr_p_weights
 normalise_focal_loss = soft_sampling.normalise_focal_loss
+equalization_loss_v2 = foreground_balance.equalization_loss_v2
 seesaw_loss = foreground_balance.seesaw_loss
 
 
