@@ -546,6 +546,7 @@ EXAMPLES = {
     "ghm_classification_loss_with_labels": Example(
         _state(_sigmoid_labels), options={"momentum": 0.7, "ema": "full"}, gradient=("logits",)
     ),
+    "ghm_classification_sum": Example(_valid(_sigmoid, "logits"), gradient=("logits",)),
     "ghm_regression_loss": Example(_coordinates, gradient=("predictions", "targets")),
     "ghm_regression_loss: averaged": Example(
         _state(_valid(_coordinates, "predictions")), options={"momentum": 0.7}, gradient=("predictions",)

@@ -123,6 +123,7 @@ from steelyard.impl.soft_sampling.ghm import cross_entropy_gradient_norm as cros
 from steelyard.impl.soft_sampling.ghm import exact_ghm_classification_loss as exact_ghm_classification_loss
 from steelyard.impl.soft_sampling.ghm import ghm_classification_loss as ghm_classification_loss
 from steelyard.impl.soft_sampling.ghm import ghm_classification_loss_with_labels as ghm_classification_loss_with_labels
+from steelyard.impl.soft_sampling.ghm_classification_sum import ghm_classification_sum as ghm_classification_sum
 from steelyard.impl.soft_sampling.ghm_regression import (
     authentic_smooth_l1_gradient_norm as authentic_smooth_l1_gradient_norm,
 )

@@ -223,6 +223,10 @@ from steelyard.reference.soft_sampling.ghm import (
 from steelyard.reference.soft_sampling.ghm import (
     ghm_classification_loss_with_labels_grad as ghm_classification_loss_with_labels_grad,
 )
+from steelyard.reference.soft_sampling.ghm_classification_sum import ghm_classification_sum as ghm_classification_sum
+from steelyard.reference.soft_sampling.ghm_classification_sum import (
+    ghm_classification_sum_grad as ghm_classification_sum_grad,
+)
 from steelyard.reference.soft_sampling.ghm_regression import (
     authentic_smooth_l1_gradient_norm as authentic_smooth_l1_gradient_norm,
 )

@@ -20,11 +20,14 @@ KNOWN = [
         "requirement": "EQV-6",
         "reason": "the weights of the samples are ignored",
     },
-    {
-        "technique": "equalization_loss_v2",
-        "requirement": "EQV-7",
-        "reason": "the reduction is ignored: always the mean",
-    },
+    *(
+        {
+            "technique": "equalization_loss_v2",
+            "requirement": id_,
+            "reason": "the reduction is ignored: always the mean",
+        }
+        for id_ in ("EQV-7", "EQV-20")
+    ),
     {
         "technique": "equalization_loss_v2",
         "requirement": "EQV-14",

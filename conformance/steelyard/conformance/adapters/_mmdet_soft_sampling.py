@@ -12,6 +12,7 @@ from steelyard.conformance.adapters._reductions import foreground_anchors
 DIALECTS = {
     "ghm_classification_loss": "authors_code",
     "ghm_classification_loss_with_labels": "authors_code",
+    "ghm_classification_sum": "authors_code",
     "ghm_regression_loss": "authors_code",
     "isr_p_weights": "max",
     "normalise_focal_loss": "batch_foreground",
@@ -39,6 +40,25 @@ KNOWN = [
             ("ghm_classification_loss", "GHMC-13"),
             ("ghm_classification_loss_with_labels", "GHML-13"),
             ("ghm_regression_loss", "GHMR-13"),
+        )
+    ),
+    *(
+        {
+            "technique": "ghm_classification_sum",
+            "requirement": id_,
+            "reason": 'reduction "sum" raises: it passes an average factor on, which the reduction refuses',
+        }
+        for id_ in (
+            "GHMS-1",
+            "GHMS-2",
+            "GHMS-3",
+            "GHMS-4",
+            "GHMS-5",
+            "GHMS-6",
+            "GHMS-7",
+            "GHMS-8",
+            "GHMS-9",
+            "GHMS-10",
         )
     ),
     {
@@ -118,6 +138,12 @@ def ghm_classification_loss_with_labels(
     if reduction == "none":
         loss = loss.reshape(logits.shape)
     return _reduced(loss, reduction, valid), ghm.acc_sum if momentum else state
+
+
+def ghm_classification_sum(logits: Tensor, targets: Tensor, valid: Tensor, *, bins: int) -> Tensor:
+    """Its reduction "sum", as documented."""
+    loss: Tensor = GHMC(bins=bins, reduction="sum")(_no_float64(logits), targets, valid)
+    return loss
 
 
 def ghm_regression_loss(

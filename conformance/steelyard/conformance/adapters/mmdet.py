@@ -101,6 +101,7 @@ stratified_hard_example_mining = sampling.stratified_hard_example_mining
 classification_aware_regression_loss = soft_sampling.classification_aware_regression_loss
 ghm_classification_loss = soft_sampling.ghm_classification_loss
 ghm_classification_loss_with_labels = soft_sampling.ghm_classification_loss_with_labels
+ghm_classification_sum = soft_sampling.ghm_classification_sum
 ghm_regression_loss = soft_sampling.ghm_regression_loss
 isr_p_weights = soft_sampling.isr_p_weights
 normalise_focal_loss = soft_sampling.normalise_focal_loss

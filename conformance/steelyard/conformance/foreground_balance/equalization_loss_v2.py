@@ -354,6 +354,9 @@ EQUALIZATION_LOSS_V2 = Technique(
                     "A gamma of 0, a negative alpha and an unknown reduction are refused.", "house rule",
                     refuses(bad_option("gamma", 0.0), bad_option("alpha", -1.0), bad_option("reduction", "average")),
                     ordinary, dtypes=FULL, examples=0.2),
+        Requirement("EQV-20", Level.MUST, Kind.GRADIENT, "Nor are the gradients of sum and elements divided.",
+                    "ruling reductions", gradient("logits"), other_reductions, options=("reduction",),
+                    needs_gradient=True, dtypes=FULL, examples=0.3),
     ),
     mutants=MUTANTS,
     rulings=(

@@ -194,6 +194,10 @@ def _many_classes_gradient(**keywords: Any) -> Array:  # noqa: ANN401
     return _GRAD(**keywords) * (1.0 + 1e-3 * (np.shape(keywords["logits"])[1] > 1000))
 
 
+def _divided_sum(loss: Array, labels: Array, reduction: str, **_: Any) -> Array:  # noqa: ANN401
+    return loss / _samples(np.asarray(labels)) if reduction == "sum" else loss
+
+
 def _legal_reduction(reduction: str) -> str:
     return reduction if reduction in oracle.REDUCTIONS else "mean"
 
@@ -244,6 +248,7 @@ MUTANTS = (
         divisor=lambda label, weight, _: max(float(weight[label != -1].sum()), 1e-9) if len(label) else 1.0)),
     Mutant("equalization/reduction-ignored", "the mean whatever the reduction is", _always_the_mean(_LOSS),
            _always_the_mean(_GRAD), seen_in="mmdet"),
+    Mutant("equalization/divided-sum", "the sum divided by the samples", _with_loss(_divided_sum)),
     Mutant("equalization/nan-without-samples", "0 divided by 0 samples", *_variant(
         divisor=lambda label, *_: float(np.count_nonzero(label != -1))), seen_in="mmdet"),
     Mutant("equalization/raises-on-empty", "an error without samples", mistakes.failing_on_empty(_LOSS, "logits")),
@@ -263,6 +268,8 @@ MUTANTS = (
            _many_classes_gradient),
     Mutant("equalization/gradient-of-the-sum", "the gradient not divided by the samples", _LOSS,
            lambda **keywords: _GRAD(**{**keywords, "reduction": "sum"})),
+    Mutant("equalization/gradient-of-the-mean", "the gradient of the mean whatever the reduction is", _LOSS,
+           _always_the_mean(_GRAD)),
     Mutant("equalization/in-place", "the gradients so far overwritten",
            mistakes.overwriting(_LOSS, "positive_gradients", "negative_gradients")),
     Mutant("equalization/unchecked", "no check of its options", mistakes.unchecked(

@@ -22,6 +22,7 @@ from steelyard.conformance.soft_sampling.ghm import (
     GHM_CLASSIFICATION_LOSS,
     GHM_CLASSIFICATION_LOSS_WITH_LABELS,
 )
+from steelyard.conformance.soft_sampling.ghm_classification_sum import GHM_CLASSIFICATION_SUM
 from steelyard.conformance.soft_sampling.ghm_regression import (
     AUTHENTIC_SMOOTH_L1_LOSS,
     EXACT_GHM_REGRESSION_LOSS,
@@ -76,6 +77,7 @@ CONTRACTS: tuple[Technique, ...] = (
     GHM_CLASSIFICATION_LOSS,
     GHM_CLASSIFICATION_LOSS_WITH_LABELS,
     EXACT_GHM_CLASSIFICATION_LOSS,
+    GHM_CLASSIFICATION_SUM,
     AUTHENTIC_SMOOTH_L1_LOSS,
     GHM_REGRESSION_LOSS,
     EXACT_GHM_REGRESSION_LOSS,
