@@ -168,8 +168,8 @@ def isr_p_weights(  # noqa: PLR0913 - the quantities of a sample
     classification_losses: Tensor,
     labels: Tensor,
     gt_index: Tensor,
-    image_index: Tensor,
-    label_weights: Tensor,
+    image_index: Tensor | None = None,
+    label_weights: Tensor | None = None,
     *,
     num_classes: int,
     gamma: float,
@@ -179,6 +179,11 @@ def isr_p_weights(  # noqa: PLR0913 - the quantities of a sample
 
     Its ranks are float32 whatever comes in.
     """
+    if image_index is None:
+        images = torch.arange(labels.shape[:-1].numel(), device=labels.device)
+        image_index = images.reshape(*labels.shape[:-1], 1).expand(labels.shape)
+    if label_weights is None:
+        label_weights = torch.ones_like(iou)
     image, order = image_index.flatten().sort(stable=True)
     losses = classification_losses.reshape(len(order), *classification_losses.shape[labels.ndim :]).float()
     weights = label_weights.flatten().float()
