@@ -382,6 +382,15 @@ def no_loss(draw: Draw) -> Case:
     return case.with_arguments(classification_losses=np.zeros(case.arguments["iou"].shape))
 
 
+def some_without_loss(draw: Draw) -> Case:
+    """Perfect scores here and there."""
+    case = weighed(draw)
+    perfect = draw.array(case.arguments["iou"].shape, lambda: float(draw.flag(30))) == 1.0
+    losses = case.arguments["classification_losses"]
+    perfect = perfect.reshape(perfect.shape + (1,) * (losses.ndim - perfect.ndim))
+    return case.with_arguments(classification_losses=np.where(perfect, 0.0, losses))
+
+
 def flat(draw: Draw) -> Case:
     """With gamma 0 or beta 1."""
     return weighed(draw).with_options(**draw.choice(({"gamma": 0.0}, {"beta": 1.0})))
@@ -490,7 +499,7 @@ ISR_P_WEIGHTS = Technique(
                     "equations 5-6", reduces_to(label_weights_alone), flat,
                     dtypes=FULL, examples=0.3),
         Requirement("IP-10", Level.MUST, Kind.CONSERVATION, "The sum of the losses is kept.", "section 3, ISR",
-                    losses_are_conserved, weighed, dtypes=FULL, examples=0.3, no_mutant=_IMPLIED),
+                    losses_are_conserved, some_without_loss, dtypes=FULL, examples=0.3, no_mutant=_IMPLIED),
         Requirement("IP-11", Level.MUST, Kind.INVARIANCE, "Only the order of the IoUs counts.", "section 3, IoU-HLR",
                     same_as(only_the_order_counts, "weight by another measure"), weighed, dtypes=FULL, examples=0.3,
                     no_mutant=_IMPLIED),

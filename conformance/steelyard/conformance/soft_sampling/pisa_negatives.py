@@ -93,6 +93,13 @@ def no_box(draw: Draw) -> Case:
     return Case({"boxes": np.zeros((0, 4)), "scores": np.zeros(0)}, {"iou_threshold": 0.5}, draw.dtype())
 
 
+def masked(draw: Draw) -> Case:
+    """Some boxes left out, the best one too now and then."""
+    case = matched(draw)
+    mask = draw.array(case.arguments["scores"].shape, lambda: float(draw.flag(60))) == 1.0
+    return case.with_arguments(mask=mask)
+
+
 def crowd(seed: int) -> Case:
     """4,200 boxes in forty places, a step of the grid apart."""
     random = np.random.default_rng(seed)
@@ -113,6 +120,10 @@ def _chain(case: Case) -> bool:
     groups = oracle.nms_match(case.arguments["boxes"], case.arguments["scores"], **case.options)  # type: ignore[arg-type]
     joins = pairwise_iou(case.arguments["boxes"], case.arguments["boxes"]) >= option(case, "iou_threshold")
     return bool((joins & (groups[:, None] != groups)).any())
+
+
+def _best_left_out(case: Case) -> bool:
+    return not case.arguments["mask"][case.arguments["scores"].argmax()]
 
 
 def grouped(draw: Draw) -> Case:
@@ -211,28 +222,48 @@ def _greedy(
 ) -> Function:
     """NMS-match with one thing wrong."""
 
-    def function(*, boxes: Array, scores: Array, iou_threshold: float) -> Array:
-        right = _MATCH(boxes, scores, iou_threshold=iou_threshold)
+    def function(*, boxes: Array, scores: Array, iou_threshold: float, mask: Array | None = None) -> Array:
+        right = _MATCH(boxes, scores, iou_threshold=iou_threshold, mask=mask)
+        takes_part = np.ones(right.shape, dtype=bool) if mask is None else mask
         boxes, scores = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
         near = joins(pairwise_iou(boxes, boxes), iou_threshold)
         group = np.full(right.shape, -1)
         opened: list[int] = []
         for leader in order(scores).tolist():
-            if group[leader] != -1 and not (last and leader in opened):
+            if not takes_part[leader] or (group[leader] != -1 and not (last and leader in opened)):
                 continue
-            members = near[leader] & ((group == -1) | (last & (scores < scores[leader])))
+            members = near[leader] & takes_part & ((group == -1) | (last & (scores < scores[leader])))
             if last:
                 members &= ~np.isin(np.arange(len(group)), opened)
             if self_joins:
                 members[leader] = True
             if chained:
-                while (near[members].any(axis=0) & (group == -1) & ~members).any():
-                    members |= near[members].any(axis=0) & (group == -1)
+                while (near[members].any(axis=0) & takes_part & (group == -1) & ~members).any():
+                    members |= near[members].any(axis=0) & takes_part & (group == -1)
             group[members] = leader if by_index else len(opened)
             opened.append(leader)
         return group
 
     return function
+
+
+def _mask_ignored(*, boxes: Array, scores: Array, iou_threshold: float, mask: Array | None = None) -> Array:
+    return _MATCH(boxes, scores, iou_threshold=iou_threshold)
+
+
+def _mask_afterwards(*, boxes: Array, scores: Array, iou_threshold: float, mask: Array | None = None) -> Array:
+    groups = _MATCH(boxes, scores, iou_threshold=iou_threshold)
+    return groups if mask is None else np.where(mask, groups, -1)
+
+
+def _masked_join(*, boxes: Array, scores: Array, iou_threshold: float, mask: Array | None = None) -> Array:
+    groups = _MATCH(boxes, scores, iou_threshold=iou_threshold, mask=mask)
+    for box in [] if mask is None else np.flatnonzero(~mask):
+        overlaps = pairwise_iou(boxes[[box]], boxes)[0]
+        near = np.flatnonzero((groups >= 0) & (overlaps >= iou_threshold))
+        if near.size:
+            groups[box] = groups[near].min()
+    return groups
 
 
 MATCH_MUTANTS = (
@@ -247,6 +278,10 @@ MATCH_MUTANTS = (
            _greedy(order=lambda s: np.lexsort((-np.arange(len(s)), -s)))),
     Mutant("nms-match/index-of-leader", "the index of the leader for the number of the group", _greedy(by_index=True)),
     Mutant("nms-match/degenerate-alone", "no group for a box without an area", _greedy(self_joins=False)),
+    Mutant("nms-match/mask-ignored", "boxes that the mask leaves out take part", _mask_ignored),
+    Mutant("nms-match/mask-afterwards", "boxes that the mask leaves out open groups, and leave them then",
+           _mask_afterwards),
+    Mutant("nms-match/masked-join", "boxes that the mask leaves out join groups", _masked_join),
     Mutant("nms-match/in-place", "its scores overwritten", mistakes.overwriting(_MATCH, "scores")),
     Mutant("nms-match/broadcast", "scores repeated for boxes of another number",
            mistakes.broadcasting(_MATCH, "scores", "boxes")),
@@ -309,6 +344,7 @@ RANK_MUTANTS = (
 _IMPLIED = "implied by the values; kept because a failure then names the law that is broken"
 _BOXES = Argument("boxes", ("N", "4"), "float", "x1, y1, x2, y2", domain=on_the_grid)
 _SCORE = Argument("scores", ("N",), "float", "of each box", domain=on_the_grid)
+_MASK = Argument("mask", ("N",), "bool", "False for boxes that take no part", optional=True)
 
 NMS_MATCH = Technique(
     id="nms_match",
@@ -317,7 +353,7 @@ NMS_MATCH = Technique(
     summary="Clusters of boxes, as non-maximum suppression would form them.",
     sources=(_PAPER,),
     oracle=_MATCH,
-    arguments=(_BOXES, _SCORE),
+    arguments=(_BOXES, _SCORE, _MASK),
     options=(Option("iou_threshold", 0.5, "IoU from which on a box joins a group"),),
     outputs=(Output("groups", ("N",), "int", "number of the group, in the order in which they are opened"),),
     requirements=(
@@ -348,6 +384,9 @@ NMS_MATCH = Technique(
                     "house rule", refuses(bad_shape("scores")), matched, dtypes=FULL, examples=0.2),
         Requirement("NM-11", Level.MAY, Kind.ERROR, "A threshold outside [0, 1] is refused.", "house rule",
                     refuses(bad_option("iou_threshold", 1.5)), matched, dtypes=FULL, examples=0.2),
+        Requirement("NM-12", Level.SHOULD, Kind.VALUE, "Boxes that the mask leaves out open no group and join none.",
+                    "section 3, Score-HLR: of the negatives", value, masked, dtypes=FULL, examples=0.5,
+                    reaches={"the best box left out": _best_left_out}),
     ),
     mutants=MATCH_MUTANTS,
     rulings=(
