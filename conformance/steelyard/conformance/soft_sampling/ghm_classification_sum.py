@@ -71,6 +71,11 @@ extreme = _of(of_mean.extreme)
 other_bins = _of(of_mean.other_bins)
 
 
+def any_bins(draw: Draw) -> Case:
+    """Ten regions, or another number."""
+    return other_bins(draw) if draw.flag(30) else ordinary(draw)
+
+
 def scene(seed: int) -> Case:
     """A crowd of easy negatives, as of the loss."""
     return _summed(of_mean.scene(seed))
@@ -149,7 +154,9 @@ _MUTANTS = (
     Mutant("ghm-sum/mean", "the mean", *_scaled(lambda valid: 1.0 / max(int(valid.sum()), 1))),
     Mutant("ghm-sum/all-elements", "the mean times all elements, examples or not",
            *_scaled(lambda valid: valid.size / max(int(valid.sum()), 1))),
-    Mutant("ghm-sum/ten-regions", "ten regions, or one, whatever is asked for", _always_ten(_SUM), _always_ten(_GRAD)),
+    Mutant("ghm-sum/ten-regions", "ten regions, or one, whatever is asked for", _always_ten(_SUM)),
+    Mutant("ghm-sum/gradient-of-ten-regions", "the gradient of ten regions, whatever is asked for", _SUM,
+           _always_ten(_GRAD)),
     Mutant("ghm-sum/gradient-of-the-mean", "the gradient of the mean", _SUM,
            _scaled(lambda valid: 1.0 / max(int(valid.sum()), 1))[1]),
     Mutant("ghm-sum/overflow", "exponentials that overflow", _overflowing),
@@ -195,7 +202,7 @@ GHM_CLASSIFICATION_SUM = Technique(
                     "equation 8", equal, ordinary, scenes=(scene,), dtypes=FULL,
                     reaches={"an element that is no example": lambda c: not c.arguments["valid"].all()}),
         Requirement("GHMS-2", Level.MUST, Kind.GRADIENT, "The gradient is weight times (p - y): weights are constant.",
-                    "ruling constant-weights", gradient("logits"), ordinary, scenes=(scene,), needs_gradient=True,
+                    "ruling constant-weights", gradient("logits"), any_bins, scenes=(scene,), needs_gradient=True,
                     dtypes=FULL),
         Requirement("GHMS-3", Level.MUST, Kind.VALUE, "It counts in as many regions as are asked for.", "equation 9",
                     equal, other_bins, options=("bins",), dtypes=FULL, examples=0.5),
