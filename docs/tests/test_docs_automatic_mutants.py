@@ -70,3 +70,5 @@ def test_the_site_has_the_table():
     pull = SCORES["pull_loss"]
     assert f"(techniques/pull_loss.md) | {pull['mutants']} | {pull['killed']} | " in said
     assert f"| **all** | {sum(of['mutants'] for of in SCORES.values()):,} |" in said
+    without = set(TECHNIQUES) - set(SCORES)
+    assert (f"Not judged whole yet, {len(without)} of {len(TECHNIQUES)}: " in said) == bool(without)
