@@ -46,7 +46,7 @@ KNOWN = [
             "requirement": id_,
             "reason": "an image without positives gets the negatives of one positive",
         }
-        for id_ in ("HN-1", "HN-2", "HN-3", "HN-5", "HN-11", "HN-13")
+        for id_ in ("HN-1", "HN-2", "HN-3", "HN-5", "HN-11", "HN-13", "HN-17")
     ),
     *(
         {
@@ -55,7 +55,7 @@ KNOWN = [
             "reason": "negatives in proportion to the positives found: 2 draw 6 where others draw 62; positives "
             "at random; a division by zero where no positive is asked for",
         }
-        for id_ in ("SH-1", "SH-2", "SH-3", "SH-4", "SH-6", "SH-7", "SH-8", "SH-9", "SH-10", "SH-12")
+        for id_ in ("SH-1", "SH-2", "SH-3", "SH-4", "SH-6", "SH-7", "SH-8", "SH-9", "SH-10", "SH-12", "SH-15")
     ),
 ]
 
