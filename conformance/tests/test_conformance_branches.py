@@ -31,9 +31,7 @@ from steelyard.reference import checks
 ROOT = Path(checks.__file__).parent
 VALUES = "a refusal of values: fast implementations do not look at them, so none is asked to refuse"
 ONE_IMAGE = "an oracle of one image refuses what an implementation may take for several"
-LEFT_OUT = (
-    "an argument that may be left out: the contract sends it always, as candidates that lack it could not be asked"
-)
+NO_AXIS = "a refusal of one number without an axis: no input of a contract has that shape"
 EXPLAINED = {
     "soft_sampling/distribution_focal_loss.py: if (stride <= 0).any():": VALUES,
     "soft_sampling/generalized_focal_loss.py: if not (y_l < y_r).all():": VALUES,
@@ -42,10 +40,7 @@ EXPLAINED = {
     "soft_sampling/gradient_density.py: if region_counts.ndim != 1:": ONE_IMAGE,
     "soft_sampling/pisa.py: if (a < 0).any():": VALUES,
     "soft_sampling/pisa.py: if not ((channels >= 0) & (channels < np.inf)).all():": VALUES,
-    "soft_sampling/pisa.py: if image_index is not None:": LEFT_OUT,
-    "soft_sampling/pisa.py: if not shape:": LEFT_OUT,
-    "soft_sampling/pisa.py: rows = np.arange(math.prod(shape[:-1]), dtype=np.int64).reshape(*shape[:-1], 1)": LEFT_OUT,
-    "soft_sampling/pisa.py: return np.broadcast_to(rows, shape)": LEFT_OUT,
+    "soft_sampling/pisa.py: if not shape:": NO_AXIS,
     "soft_sampling/pisa_negatives.py: if score.ndim != 1:": ONE_IMAGE,
     "soft_sampling/pisa_negatives.py: if (key == 1.0).any():": VALUES,
 }

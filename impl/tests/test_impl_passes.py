@@ -17,7 +17,7 @@ N = 10_007
 AT_MOST = {
     "authentic_smooth_l1_loss": (2, 1),
     "class_balanced_loss": (1, 2),
-    "classification_aware_regression_loss": (3, 1),
+    "classification_aware_regression_loss": (4, 2),
     "distribution_focal_loss": (2, 1),
     "exact_ghm_classification_loss": (9, 1),
     "exact_ghm_regression_loss": (9, 1),
