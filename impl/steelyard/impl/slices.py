@@ -35,9 +35,7 @@ def in_slices(function: Callable[..., Tensor], *tensors: Tensor, shared: int, ou
         return function(*tensors)
     axis = max(range(shared), key=lambda a: first.shape[a])
     result, start = out, 0
-    number = number_of_slices(first)
-    _keep_freed_memory(first, number)
-    for slices in parts(number, *tensors, axis=axis):
+    for slices in _parts_in_cache(*tensors, axis=axis):
         part = function(*slices)
         if result is None or result.dtype != part.dtype:
             result = part.new_empty((*part.shape[:axis], first.shape[axis], *part.shape[axis + 1 :]))
@@ -72,6 +70,13 @@ def parts(number: int, *tensors: Tensor, axis: int) -> Iterator[tuple[Tensor, ..
         yield tuple(tensor.narrow(axis, start, min(width, length - start)) for tensor in tensors)
 
 
+def _parts_in_cache(*tensors: Tensor, axis: int) -> Iterator[tuple[Tensor, ...]]:
+    """`parts` of the first tensor's number of slices, whose temporaries will take the same few places."""
+    number = number_of_slices(tensors[0])
+    _keep_freed_memory(tensors[0], number)
+    return parts(number, *tensors, axis=axis)
+
+
 def _keep_freed_memory(first: Tensor, number: int) -> None:
     """Take memory for all temporaries of a slice and give it back untouched, which costs next to nothing.
 
@@ -92,9 +97,7 @@ def sum_in_slices(function: Callable[..., Sums], *tensors: Tensor, shared: int |
     if shared == 0 or in_one_piece(first):
         return function(*tensors)
     axis = max(range(first.ndim if shared is None else shared), key=lambda a: first.shape[a])
-    number = number_of_slices(first)
-    _keep_freed_memory(first, number)
-    slices = parts(number, *tensors, axis=axis)
+    slices = _parts_in_cache(*tensors, axis=axis)
     total = function(*next(slices))
     for part in slices:
         found = function(*part)

@@ -93,7 +93,7 @@ def exact_ghm_classification_loss(
     """GHM-C with the exact gradient density.
 
     Shapes: `logits` float (...,), `targets` bool or int 0/1 (...,), `valid` bool (...,) -> () or (...,).
-    From 524,288 elements on, a sixteenth is sorted at a time for the sake of memory (compiled: all at once).
+    From 524,288 elements on, a few are sorted at a time for the sake of memory (compiled: all at once).
     Specification: `steelyard.reference.exact_ghm_classification_loss`.
     """
     elements = _elements(logits, targets, valid)

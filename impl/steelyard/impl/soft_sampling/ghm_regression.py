@@ -98,7 +98,7 @@ def exact_ghm_regression_loss(
     """GHM-R with the exact gradient density.
 
     Shapes: `predictions` float (...,), `targets` float (...,), `valid` bool (...,) -> () or (...,).
-    From 524,288 elements on, a sixteenth is sorted at a time for the sake of memory (compiled: all at once).
+    From 524,288 elements on, a few are sorted at a time for the sake of memory (compiled: all at once).
     Specification: `steelyard.reference.exact_ghm_regression_loss`.
     """
     elements = _elements(predictions, targets, valid)
