@@ -59,9 +59,11 @@ def machine(document: dict[str, Any]) -> str:
 
 
 def ratios(document: dict[str, Any]) -> str:
-    """Ours against the fastest peer, with the goals."""
-    lines = ["| technique | size | fastest peer | eager | goal | compiled | goal | memory | compiled / exp |"]
-    lines.append("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    """Ours against the fastest peer, with the goals and what the floors allow."""
+    lines = [
+        "| technique | size | fastest peer | eager | goal | limit | compiled | goal | limit | memory | limit | by exp |"
+    ]
+    lines.append("| --- | --- | --- |" + " ---: |" * 9)
     for case in document["cases"]:
         summary, goal = case["summary"], case["goal"] or {"eager": None, "compiled": None}
         exp = next((row["by_compiled"] for row in case["rows"] if row["contender"] == "exp"), None)
@@ -71,12 +73,43 @@ def ratios(document: dict[str, Any]) -> str:
             summary["fastest_peer"] or "",
             _times(summary["eager"]),
             _times(goal["eager"]),
+            _times(summary["eager_limit"]),
             _times(summary["compiled"]),
             _times(goal["compiled"]),
+            _times(summary["compiled_limit"]),
             _times(summary["memory"]),
+            _times(summary["memory_limit"]),
             _times(1.0 / exp["ratio"] if exp else None),
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def mean(document: dict[str, Any]) -> str:
+    """Over all techniques and sizes with a peer."""
+    found = document["geometric_mean"]
+    return (
+        f"Geometric mean over {found['cases']} cases with a library that gives the same: {_times(found['eager'])} times"
+        f" as fast eager, {_times(found['compiled'])} compiled.\n"
+    )
+
+
+def floors(document: dict[str, Any]) -> str:
+    """What each limit is made of."""
+    lines = ["| technique and size | floor | made of | median, ms | by ours, eager |"]
+    lines.append("| --- | --- | --- | ---: | ---: |")
+    for case in document["cases"]:
+        for row in case["rows"]:
+            if row["kind"] == "floor":
+                median, ratio = row["median_seconds"], row["by_eager"]
+                cells = [
+                    f"{case['technique']}, {case['size']}",
+                    row["contender"].removeprefix("floor, "),
+                    row["what"],
+                    "" if median is None else f"{1e3 * median:.2f}",
+                    "" if ratio is None else f"{ratio['ratio']:.2f}",
+                ]
+                lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -118,7 +151,7 @@ def _times(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-TABLES = {"machine": machine, "ratios": ratios, "growth": growth, "rows": rows}
+TABLES = {"machine": machine, "ratios": ratios, "mean": mean, "floors": floors, "growth": growth, "rows": rows}
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from steelyard.impl.benchmarks import catalogue, measuring, running
-from steelyard.impl.benchmarks.case import Case, Growth, Peer, Result, near, tensors_of
+from steelyard.impl.benchmarks.case import Case, Floor, Growth, Peer, Result, near, tensors_of
 from steelyard.impl.benchmarks.growth import run_growth, slope
 from steelyard.impl.benchmarks.running import Budget, Listener, Options, new_document, run
 
@@ -161,9 +161,65 @@ def test_what_does_not_fit_into_the_time_is_marked():
     rows = _rows(run([_case(Peer("slow", _takes(1.0)), RIGHT)], QUICK, budget=Budget(4.0, now=lambda: 0.0)))
 
     assert rows["slow"]["status"] == "late"
-    assert rows["slow"]["message"] == running.LATE
+    assert rows["slow"]["message"] == running.TOO_SLOW
+    assert rows["slow"]["first_call_seconds"] > 1.0
     assert rows["slow"]["median_seconds"] is None
     assert rows["ours, eager"]["status"] == rows["right"]["status"] == "measured"
+
+
+def test_the_time_goes_to_the_fastest_peers():
+    """In whatever order they stand, and to those that give what ours gives before others."""
+    peers = Peer("slow", _takes(0.4)), Peer("less slow", _takes(0.3)), WRONG_VALUE, RIGHT
+
+    rows = _rows(run([_case(*peers)], QUICK, budget=Budget(2.4, now=lambda: 0.0)))
+
+    assert [rows[name]["status"] for name in ("slow", "less slow", "right")] == ["late", "measured", "measured"]
+
+
+def test_small_cases_run_first_and_stand_in_the_order_given():
+    """What they leave of their time goes to the large ones; each knows its inputs."""
+    made = []
+
+    def inputs(axes, device, generator):
+        made.append(axes["N"])
+        return _inputs(axes, device, generator)
+
+    cases = [_case(axes={"N": n}, make_inputs=inputs, technique=t) for n, t in ((30, "a"), (10, "b"), (10, "c"))]
+    document = run(cases, QUICK)
+
+    assert made == [10, 30]
+    assert [(case["technique"], case["axes"]["N"]) for case in document["cases"]] == [("a", 30), ("b", 10), ("c", 10)]
+
+
+def test_a_floor_limits_what_can_be_reached():
+    """It is timed, not compared; the limit is that of the fastest peer. Memory cannot be less than the results."""
+    floor = Floor("one square", lambda inputs: inputs["logits"].detach().square)
+    compiled = Floor("the same", floor.prepare, compiled=True)
+    document = run([_case(RIGHT, floors=(floor, compiled))], QUICK)
+    (case,) = document["cases"]
+    for row in case["rows"]:
+        row["median_seconds"] = {"right": 6.0, "floor, eager": 1.5}.get(row["contender"], 1.0)
+        if row["kind"] == "peer":
+            row["peak_extra_bytes"] = 102
+
+    rows = _rows(document)
+    assert list(rows) == ["ours, eager", "copy", "exp", "floor, eager", "right"]  # compiled is off
+    assert (rows["floor, eager"]["what"], rows["floor, eager"]["departs"]) == ("one square", "")
+    assert not rows["floor, eager"]["comparable"]
+    assert case["result_bytes"] == 4 + 50 * 4
+    summary = running.summary_of_case(case)
+    assert (summary["eager_limit"], summary["compiled_limit"], summary["memory_limit"]) == (4.0, None, 2.0)
+
+
+def test_geometric_mean_of_what_was_compared():
+    """Cases without a peer do not count."""
+    cases = [
+        {"summary": {"fastest_peer": peer, "eager": eager, "compiled": compiled}}
+        for peer, eager, compiled in (("a", 2.0, None), ("b", 8.0, 3.0), (None, None, None))
+    ]
+
+    assert running.geometric_mean(cases) == {"cases": 2, "eager": pytest.approx(4.0), "compiled": pytest.approx(3.0)}
+    assert running.geometric_mean([]) == {"cases": 0, "eager": None, "compiled": None}
 
 
 def _takes(seconds):
@@ -270,4 +326,9 @@ def test_the_catalogue_is_of_our_functions():
         inputs = case.make_inputs(small, torch.device("cpu"), torch.Generator().manual_seed(0))
         assert {*case.takes, *case.differentiates, case.yardstick} <= set(inputs)
         assert tensors_of(case.ours(**{name: inputs[name] for name in case.takes}))
+        kinds = [floor.compiled for floor in case.floors]
+        assert len(set(kinds)) == len(kinds)
+        for floor in case.floors:
+            assert floor.what
+            assert floor.prepare(inputs)() is not None
         assert {growth.axis for growth in case.growth} <= set(case.axes)

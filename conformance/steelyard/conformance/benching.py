@@ -53,7 +53,8 @@ def bench(  # noqa: C901, PLR0913, PLR0917 - Typer reads them as options
 
     Each technique has rows for ours (eager, and through torch.compile), for each library, called as its users call
     it, and for two yardsticks on the same tensor: a copy, and one pass of torch.exp. Before a library is timed, its
-    result and gradient are compared with ours; where they depart, the row says so.
+    result and gradient are compared with ours; where they depart, the row says so. Some have a floor: the least that
+    any implementation has to run, which shows how much faster ours could be at most (the column `limit`).
 
     Calls are timed in turns, forward and backward where there is a gradient; shown are medians, how many times as
     long each takes as ours (with the quartiles over the rounds), the memory beyond the inputs, and the first call,
@@ -133,13 +134,21 @@ def _table(found: dict[str, Any]) -> Table:
 
 def _print_summary(console: Console, document: dict[str, Any]) -> None:
     table = Table(title="ours against the fastest library that gives the same", title_justify="left")
-    for heading in ("", "fastest", "eager", "compiled", "memory by the thriftiest"):
+    for heading in ("", "fastest", "eager", "limit", "compiled", "limit", "memory by the thriftiest", "limit"):
         table.add_column(heading, justify="left" if heading in ("", "fastest") else "right")
+    shown = "eager", "eager_limit", "compiled", "compiled_limit", "memory", "memory_limit"
     for case in document.get("cases", ()):
         summary = case["summary"]
-        shown = ["" if summary[name] is None else f"{summary[name]:.2f}" for name in ("eager", "compiled", "memory")]
-        table.add_row(f"{case['technique']}, {case['size']}", summary["fastest_peer"] or "none", *shown)
+        cells = ["" if summary[name] is None else f"{summary[name]:.2f}" for name in shown]
+        table.add_row(f"{case['technique']}, {case['size']}", summary["fastest_peer"] or "none", *cells)
     console.print(table)
+    mean = document["geometric_mean"]
+    if mean["cases"] > 1:
+        console.print(
+            f"geometric mean over {mean['cases']}: {mean['eager']:.2f} eager"
+            + (f", {mean['compiled']:.2f} compiled" if mean["compiled"] else ""),
+            highlight=False,
+        )
     for curve in document.get("growth", ()):
         found = "not measured" if curve["slope"] is None else f"{curve['slope']:.3f}"
         console.print(f"growth of {curve['technique']} by {curve['axis']}: slope {found}", highlight=False)

@@ -1,5 +1,6 @@
 """What is measured: one technique at one size, ours and its peers on the same tensors."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,19 @@ class Peer:
     departs: str = ""
 
 
+@dataclass(frozen=True)
+class Floor:
+    """The least that any implementation of the case's result has to run: the limit of what can be reached here.
+
+    `what` names the operators, in a line. `prepare` gives the call that is timed; `compiled` puts it through
+    torch.compile, and makes it the limit of ours, compiled. It counts for nothing else: it computes too little.
+    """
+
+    what: str
+    prepare: Callable[[Inputs], Call]
+    compiled: bool = False
+
+
 Agreement = Callable[[Result, Result, Inputs], str]
 """How a peer's result (first) departs from ours (second), in one line; empty where it agrees."""
 
@@ -49,8 +63,11 @@ def near(ours: Result, theirs: Result, *, relative: float = 1e-3) -> str:
         for mine, other in zip(expected, found, strict=True):
             if mine.shape != other.shape:
                 return f"{what} of shape {tuple(other.shape)}, not {tuple(mine.shape)}"
-            largest = mine.double().abs().max() if mine.numel() else torch.zeros(())
-            apart = (mine.double() - other.double()).abs().max() if mine.numel() else torch.zeros(())
+            if not mine.numel():
+                continue
+            kind = torch.promote_types(torch.promote_types(mine.dtype, other.dtype), torch.float32)
+            largest = torch.linalg.vector_norm(mine.to(kind), torch.inf)
+            apart = torch.linalg.vector_norm(mine.to(kind) - other.to(kind), torch.inf)
             if not apart <= relative * largest:
                 return f"{what} off by {apart.item():.3g}, where the largest is {largest.item():.3g}"
     return ""
@@ -75,7 +92,8 @@ class Case:
     """One technique at one size.
 
     `ours` gets the inputs that `takes` names (all by default) as keywords; its gradients by `differentiates` are
-    part of the time. `goal` is how many times as fast as the fastest peer ours has to be, eager and compiled.
+    part of the time. `goal` is how many times as fast as the fastest peer ours has to be, eager and compiled;
+    `floors` (one eager, one compiled at most) show how fast anything could be.
     """
 
     technique: str
@@ -90,7 +108,13 @@ class Case:
     likeness: str = ""
     goal: tuple[float, float] | None = None
     growth: tuple[Growth, ...] = ()
+    floors: tuple[Floor, ...] = ()
     compiles: bool = True
+
+    @property
+    def magnitude(self) -> int:
+        """The product of the axes: about how long it takes."""
+        return math.prod(self.axes.values())
 
     @property
     def size(self) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"ours": "#1b7837", "peer": "#7f7f7f", "yardstick": "#2166ac"}
+COLOURS = {"ours": "#1b7837", "peer": "#7f7f7f", "yardstick": "#2166ac", "floor": "#b2182b"}
 ROW_HEIGHT = 0.22  # inches
 
 

@@ -1,9 +1,11 @@
 """Runs cases within a budget of time, and tells what was found as a document that JSON can hold.
 
 Nothing is left out silently: what is not installed, raises, departs from our result or did not fit into the time
-has a row that says so.
+has a row that says so. Small cases run first: what they leave of their part of the time goes to the large ones. Where
+the time is not enough for every peer, it goes to those whose first call was the fastest.
 """
 
+import math
 import os
 import platform
 import time
@@ -19,13 +21,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steelyard.impl.benchmarks.case import Call, Case, Inputs, Result, scene_generator, tensors_of
+from steelyard.impl.benchmarks.case import Axes, Call, Case, Floor, Inputs, Result, scene_generator, tensors_of
 from steelyard.impl.benchmarks.measuring import Ratio, Stopwatch, Times, in_turns, peak_extra_bytes, ratio, stopwatch
 
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 25
 LONG_CALL = 0.05  # seconds: a first call of this length tells how long the next ones take
 EAGER, COMPILED = "ours, eager", "ours, compiled"
+FLOOR, COMPILED_FLOOR = "floor, eager", "floor, compiled"
 LATE = "not measured in the time"
+TOO_SLOW = "one call only: the time went to faster ones"
 Row = dict[str, Any]
 
 
@@ -94,6 +98,15 @@ class _Run:
     clock: Stopwatch
     whole: Budget
     listener: Listener = field(default_factory=Listener)
+    _made: tuple[object, Axes, Inputs] | None = None
+
+    def inputs(self, case: Case) -> Inputs:
+        """Those of the case before, if they are made the same way."""
+        if self._made is None or self._made[:2] != (case.make_inputs, case.axes):
+            self._made = None  # both at once may not fit into memory
+            device = self.options.device
+            self._made = case.make_inputs, case.axes, case.make_inputs(case.axes, device, scene_generator(device))
+        return self._made[2]
 
 
 def new_document(options: Options) -> Row:
@@ -117,6 +130,7 @@ def new_document(options: Options) -> Row:
         "budget_seconds": options.seconds,
         "seconds": 0.0,
         "cases": [],
+        "geometric_mean": geometric_mean([]),
         "growth": [],
     }
 
@@ -130,7 +144,10 @@ def run(
     clock: Stopwatch | None = None,
     budget: Budget | None = None,
 ) -> Row:
-    """Every case in turn, each with an equal part of the time that is left. An interrupt keeps what is complete."""
+    """Every case, the smallest first, each with an equal part of the time that is left.
+
+    The document has them in the order in which they were given. An interrupt keeps what is complete.
+    """
     start = time.perf_counter()
     listener = listener or Listener()
     document = document if document is not None else new_document(options)
@@ -139,10 +156,13 @@ def run(
         warnings.simplefilter("ignore")  # libraries warn of their own future
         if options.compiled and cases:
             document["compiler_start_seconds"] = _start_compiler(options.device)
-        for number, case in enumerate(cases):
+        complete: dict[int, Row] = {}
+        for number, place in enumerate(sorted(range(len(cases)), key=lambda place: cases[place].magnitude)):
+            case = cases[place]
             listener.on_step(f"{number + 1} of {len(cases)}: {case.id}")
-            found = run_case(case, shared, shared.whole.part(len(cases) - number))
-            document["cases"].append(found)
+            found = complete[place] = run_case(case, shared, shared.whole.part(len(cases) - number))
+            document["cases"] = [complete[done] for done in sorted(complete)]
+            document["geometric_mean"] = geometric_mean(document["cases"])
             document["versions"] |= {row["library"]: row["version"] for row in found["rows"] if row["version"]}
             document["seconds"] = time.perf_counter() - start
             listener.on_case(found)
@@ -157,19 +177,21 @@ def run_case(case: Case, shared: _Run, budget: Budget) -> Row:
     """
     options, device = shared.options, shared.options.device
     torch.compiler.reset()
-    inputs = case.make_inputs(case.axes, device, scene_generator(device))
+    inputs = shared.inputs(case)
     ready: list[_Ready] = []
+    peers: list[_Ready] = []
     rows: list[Row] = []
     expected: Result | None = None
+    result_bytes: int | None = None
     for row, kind, prepare in _contenders(case, inputs, options):
         rows.append(row)
         shared.listener.on_step(f"{case.id}: {row['contender']}")
-        of_ours = row["kind"] == "ours"
-        if not shared.whole.allows_first_call(kind) or not (of_ours or budget.left > _needed(ready)):
+        of_ours, is_peer = row["kind"] == "ours", row["kind"] == "peer"
+        if not shared.whole.allows_first_call(kind) or not (of_ours or _another_fits(ready, peers, budget)):
             continue
         try:
             call = prepare()
-            if row["kind"] != "yardstick":
+            if of_ours or is_peer:
                 call = with_gradients(call, case, inputs)
             begin = time.perf_counter()
             answer = call()
@@ -183,15 +205,21 @@ def run_case(case: Case, shared: _Run, budget: Budget) -> Row:
             continue
         shared.whole.first_call(kind, first)
         row["first_call_seconds"] = first
-        if row["kind"] != "yardstick":
+        if of_ours or is_peer:
             expected = expected or answer
             row["departs"] = row["departs"] or case.agreement(answer, expected, inputs)
             row["comparable"] = row["known"] or not row["departs"]
+        if row["contender"] == EAGER:
+            result_bytes = sum(tensor.nbytes for tensor in (*answer.outputs, *answer.gradients))
         del answer
         estimate = first if kind == "eager" and first > LONG_CALL else shared.clock(call, 1)
-        if of_ours or _needed([*ready, _Ready(row, call, estimate)]) < budget.left:
-            ready.append(_Ready(row, call, estimate))
+        (peers if is_peer else ready).append(_Ready(row, call, estimate))
     del expected
+    for peer in sorted(peers, key=_order):
+        if _needed([*ready, peer]) < budget.left:
+            ready.append(peer)
+        else:
+            peer.row["message"] = TOO_SLOW
     _measure(ready, shared, budget)
     found = {
         "technique": case.technique,
@@ -200,6 +228,7 @@ def run_case(case: Case, shared: _Run, budget: Budget) -> Row:
         "passes": "forward and backward" if case.differentiates else "forward",
         "likeness": case.likeness,
         "goal": None if case.goal is None else {"eager": case.goal[0], "compiled": case.goal[1]},
+        "result_bytes": result_bytes,
         "rounds": max((row.pop("rounds") for row in rows if "rounds" in row), default=0),
         "rows": rows,
     }
@@ -215,12 +244,31 @@ def summary_of_case(found: Row) -> Row:
     fastest = min(peers, key=lambda row: row["median_seconds"], default=None)
     thriftiest = min((row["peak_extra_bytes"] for row in peers), default=None)
     memory = rows[EAGER]["peak_extra_bytes"] if rows[EAGER]["status"] == "measured" else None
+
+    def limit(name: str) -> float | None:
+        floor = rows[name]["median_seconds"] if name in rows else None
+        return fastest["median_seconds"] / floor if fastest and floor else None
+
     return {
         "fastest_peer": fastest and fastest["contender"],
         "eager": fastest and fastest["by_eager"] and fastest["by_eager"]["ratio"],
+        "eager_limit": limit(FLOOR),
         "compiled": fastest and fastest["by_compiled"] and fastest["by_compiled"]["ratio"],
+        "compiled_limit": limit(COMPILED_FLOOR),
         "memory": memory / thriftiest if memory is not None and thriftiest else None,
+        "memory_limit": found["result_bytes"] / thriftiest if found["result_bytes"] and thriftiest else None,
     }
+
+
+def geometric_mean(cases: Sequence[Row]) -> Row:
+    """Over the cases in which a peer was measured: how many times as fast as the fastest one ours is."""
+
+    def of(name: str) -> float | None:
+        ratios = [case["summary"][name] for case in cases if case["summary"][name]]
+        return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+
+    compared = sum(case["summary"]["fastest_peer"] is not None for case in cases)
+    return {"cases": compared, "eager": of("eager"), "compiled": of("compiled")}
 
 
 def _contenders(case: Case, inputs: Inputs, options: Options) -> Iterator[tuple[Row, str, Callable[[], Call]]]:
@@ -238,12 +286,21 @@ def _contenders(case: Case, inputs: Inputs, options: Options) -> Iterator[tuple[
     yield _row("copy", "yardstick"), "eager", lambda: x.clone
     if x.is_floating_point():
         yield _row("exp", "yardstick"), "eager", lambda: x.exp
+    for floor in case.floors:
+        if options.compiled or not floor.compiled:
+            name, kind = (COMPILED_FLOOR, "compiled") if floor.compiled else (FLOOR, "eager")
+            yield _row(name, "floor", what=floor.what), kind, partial(_floor, floor, inputs)
     for peer in case.peers:
         if options.peers is None or peer.name.partition(",")[0] in options.peers:
             yield _row(peer.name, "peer", departs=peer.departs), "eager", partial(peer.prepare, inputs)
 
 
-def _row(contender: str, kind: str, departs: str = "") -> Row:
+def _floor(floor: Floor, inputs: Inputs) -> Call:
+    call = floor.prepare(inputs)
+    return torch.compile(call, fullgraph=True, dynamic=False) if floor.compiled else call
+
+
+def _row(contender: str, kind: str, *, departs: str = "", what: str = "") -> Row:
     library = contender.partition(",")[0] if kind == "peer" else "torch"
     return {
         "contender": contender,
@@ -252,6 +309,7 @@ def _row(contender: str, kind: str, departs: str = "") -> Row:
         "version": _version(library),
         "status": "late",
         "message": LATE,
+        "what": what,
         "departs": departs,
         "known": bool(departs),
         "comparable": kind == "ours",
@@ -288,7 +346,7 @@ def _measure(ready: list[_Ready], shared: _Run, budget: Budget) -> None:
         return
     for contender in ready:
         contender.row.update(status="measured", message="")
-        if contender.row["kind"] != "yardstick":
+        if contender.row["kind"] in {"ours", "peer"}:
             contender.row["peak_extra_bytes"] = peak_extra_bytes(contender.call, device)
     by_name = {contender.row["contender"]: contender for contender in ready}
     a_round = sum(max(contender.estimate, 1e-3) for contender in ready)
@@ -306,6 +364,23 @@ def _measure(ready: list[_Ready], shared: _Run, budget: Budget) -> None:
 def _needed(ready: Sequence[_Ready]) -> float:
     """Seconds for their memory and the fewest rounds."""
     return (FEWEST_ROUNDS + 1) * sum(contender.estimate for contender in ready)
+
+
+def _another_fits(ready: Sequence[_Ready], peers: Sequence[_Ready], budget: Budget) -> bool:
+    """Whether, after a first call as long as a peer's longest, the fastest peer so far could still be timed.
+
+    One that is too slow to be timed at all does not keep the others from being tried.
+    """
+    left, ours = budget.left, _needed(ready)
+    if not peers:
+        return ours < left
+    fastest = ours + _needed([min(peers, key=_order)])
+    return max(peer.estimate for peer in peers) + (fastest if fastest < left else ours) < left
+
+
+def _order(peer: _Ready) -> tuple[bool, float]:
+    """Those first that give what ours gives, and are fast."""
+    return not peer.row["comparable"], peer.estimate
 
 
 def _fill(row: Row, own: Times, times: dict[str, Times]) -> None:

@@ -10,7 +10,7 @@ from steelyard.impl.benchmarks import catalogue
 from steelyard.impl.benchmarks.growth import run_growth
 from steelyard.impl.benchmarks.running import Budget, Listener, Options, new_document, run
 
-SHARE_OF_GROWTH = 0.35
+SHARE_OF_GROWTH = 0.25
 
 
 def benchmark(  # noqa: PLR0913 - the options of the command
