@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
-from steelyard.conformance.checking import Bench, bad_shape, batch_equals_per_image, purity, refuses, value
+from steelyard.conformance.checking import (
+    Bench,
+    any_axes_of_images,
+    bad_shape,
+    batch_equals_per_image,
+    purity,
+    refuses,
+    value,
+)
 from steelyard.conformance.contract import (
     Argument,
     Array,
@@ -49,8 +57,12 @@ Function = Callable[..., Any]
 
 
 def references(draw: Draw) -> Case:
-    """One to three boxes of unequal sides, each with its own T; no try is near the border of its region."""
-    return _case(draw, draw.integer(1, 3))
+    """One to three boxes of unequal sides, each with its own T; no try is near the border of its region.
+
+    In pixels, or in shares of an image, where no side is as long as 1.
+    """
+    case = _case(draw, draw.integer(1, 3))
+    return case.with_arguments(boxes=case.arguments["boxes"] * draw.choice((1.0, 1.0, 2.0**-6)))
 
 
 def no_reference(draw: Draw) -> Case:
@@ -210,6 +222,19 @@ def _drawing(*, accept_first: Function | None = None, accept_second: Function | 
                 drawn[i] = np.tile(box[:2], 2) + np.tile(size, 2) * frame
         return drawn, aligned_iou(drawn, reference)
 
+    return _along_one_axis(mutant)
+
+
+def _along_one_axis(function: Function) -> Function:
+    """A mutant of boxes [N, 4], of boxes along any axes."""
+
+    def mutant(boxes: Array, minimum_ious: Array, coin_keys: Array, first_keys: Array, second_keys: Array) -> Any:  # noqa: ANN401
+        shape = np.shape(boxes)[:-1]
+        first, second = (np.reshape(k, (-1, *np.shape(k)[-2:])) for k in (first_keys, second_keys))
+        drawn, iou = function(boxes=np.reshape(boxes, (-1, 4)), minimum_ious=np.ravel(minimum_ious),
+                              coin_keys=np.ravel(coin_keys), first_keys=first, second_keys=second)  # fmt: skip
+        return drawn.reshape(*shape, 4), iou.reshape(shape)
+
     return mutant
 
 
@@ -226,7 +251,7 @@ def _changed(change: Function) -> Function:
         drawn = change(right, reference, np.asarray(minimum_ious, dtype=np.float64)[:, np.newaxis])
         return drawn, aligned_iou(drawn, reference)
 
-    return mutant
+    return _along_one_axis(mutant)
 
 
 def _one_scale(box: Array, reference: Array, _: Array) -> Array:
@@ -267,6 +292,13 @@ def _nan_without_area(boxes: Array, **others: Array) -> Any:  # noqa: ANN401
     return np.where(size.min(axis=1, keepdims=True) <= 0.0, np.nan, drawn), iou
 
 
+def _first_row_of_tries(boxes: Array, first_keys: Array, **others: Any) -> Any:  # noqa: ANN401
+    tries = np.asarray(first_keys)
+    if tries.ndim > 3:
+        tries = np.broadcast_to(tries[..., :1, :, :], tries.shape)
+    return _RIGHT(boxes=boxes, first_keys=tries, **others)
+
+
 _NO_REJECTION = _drawing(accept_second=lambda boxes, _: np.ones(len(boxes), bool))
 
 MUTANTS = (
@@ -292,7 +324,8 @@ MUTANTS = (
         accept_second=lambda boxes, t: _iou_with_unit(boxes) >= t - 0.02), seen_in="the authors' generator, far finer"),
     Mutant("box-generator/pixel", "boxes one pixel longer than they are", _with_pixel),
     Mutant("box-generator/clipped", "boxes cut at 0", _changed(lambda box, *_: np.maximum(box, 0.0))),
-    Mutant("box-generator/nan-without-area", "NaN for a reference box without area; else the same", _nan_without_area),
+    Mutant("box-generator/nan-without-area", "NaN for a reference box without area; else the same",
+           _along_one_axis(_nan_without_area)),
     Mutant("box-generator/no-rejection-own-keys", "no rejection, with random numbers of its own",
            _own_keys(_NO_REJECTION), draws_own_keys=True),
     Mutant("box-generator/leaning-own-keys", "boxes that lean to the left, with random numbers of its own",
@@ -301,7 +334,9 @@ MUTANTS = (
            _own_keys(_changed(lambda box, ref, _: ref + (box - ref) / 2)), draws_own_keys=True),
     Mutant("box-generator/in-place", "its inputs overwritten", mistakes.overwriting(_RIGHT, "first_keys")),
     Mutant("box-generator/broadcast", "thresholds repeated for another number of boxes",
-           mistakes.broadcasting(_RIGHT, "minimum_ious", "boxes")),
+           _along_one_axis(mistakes.broadcasting(_RIGHT, "minimum_ious", "boxes"))),
+    Mutant("box-generator/first-row-of-tries", "the tries of the first boxes for all along a second axis",
+           _first_row_of_tries),
     Mutant("box-generator/raises-on-empty", "an error where there is no box", mistakes.failing_on_empty(
         _RIGHT, "boxes")),
 )  # fmt: skip
@@ -324,16 +359,16 @@ GENERATE_BOXES = Technique(
     sources=(PAPER, _CODE),
     oracle=_RIGHT,
     arguments=(
-        Argument("boxes", ("N", "4"), "float", "reference boxes, x1, y1, x2, y2"),
-        Argument("minimum_ious", ("N",), "float", "T, strictly between 0 and 1"),
-        Argument("coin_keys", ("N",), "float", _KEY, is_key=True),
-        Argument("first_keys", ("N", "R", "2"), "float", f"{_KEY}, R tries of the first corner", is_key=True),
-        Argument("second_keys", ("N", "R", "2"), "float", f"{_KEY}, R tries of the second corner", is_key=True),
+        Argument("boxes", ("...", "4"), "float", "reference boxes, x1, y1, x2, y2"),
+        Argument("minimum_ious", ("...",), "float", "T, strictly between 0 and 1"),
+        Argument("coin_keys", ("...",), "float", _KEY, is_key=True),
+        Argument("first_keys", ("...", "R", "2"), "float", f"{_KEY}, R tries of the first corner", is_key=True),
+        Argument("second_keys", ("...", "R", "2"), "float", f"{_KEY}, R tries of the second corner", is_key=True),
     ),
     options=(),
     outputs=(
-        Output("boxes", ("N", "4"), "float", "the boxes that were drawn"),
-        Output("ious", ("N",), "float", "their IoU with the reference boxes"),
+        Output("boxes", ("...", "4"), "float", "the boxes that were drawn"),
+        Output("ious", ("...",), "float", "their IoU with the reference boxes"),
     ),
     requirements=(
         Requirement("BOX-1", Level.MUST, Kind.VALUE,
@@ -368,6 +403,8 @@ GENERATE_BOXES = Technique(
         Requirement("BOX-11", Level.SHOULD, Kind.ERROR, "Thresholds of another number of boxes are refused.",
                     "house rule", refuses(bad_shape("minimum_ious")), references, dtypes=_FULL, needs_keys=True,
                     examples=0.2),
+        Requirement("BOX-12", Level.SHOULD, Kind.BATCH, "Boxes lie along any number of axes, or along none.",
+                    "shape (..., 4)", any_axes_of_images, references, dtypes=_FULL, needs_keys=True, examples=0.1),
     ),
     mutants=MUTANTS,
     rulings=(

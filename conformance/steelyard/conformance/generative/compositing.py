@@ -62,8 +62,9 @@ def objects(draw: Draw) -> Case:
 
 
 def out_of_sight(draw: Draw) -> Case:
-    """Objects far beside the background, without opacity, or none at all."""
+    """Objects far beside the background, without opacity, or none at all; a threshold of 0 is not above itself."""
     case = objects(draw)
+    case = case.with_options(threshold=draw.choice((0.0, case.options["threshold"])))
     which = draw.choice(("beside", "clear", "none"))
     if which == "none":
         return case.with_arguments(**{name: values[:0] for name, values in case.arguments.items()})
@@ -176,7 +177,8 @@ COMPOSITE = Technique(
                     "derivative of the blend", gradient("alpha"), objects, needs_gradient=True, dtypes=_FULL,
                     examples=0.3, no_mutant="a mutant has one gradient, by the object's colours"),
         Requirement("COMP-5", Level.MUST, Kind.EMPTY, "Of what is not seen there is no box, and no trace.",
-                    "ruling nothing-seen", value, out_of_sight, examples=0.4),
+                    "ruling nothing-seen", value, out_of_sight, examples=0.4,
+                    reaches={"a threshold of 0": lambda c: c.options["threshold"] == 0.0}),
         Requirement("COMP-6", Level.MUST, Kind.BOUND, "Colours stay within those of the images and 0.", "section 3.1",
                     between_the_colours, objects, dtypes=_FULL, examples=0.3, no_mutant="implied by COMP-1"),
         Requirement("COMP-7", Level.MUST, Kind.INVARIANCE, "Half of all colours give half of the composite.",

@@ -75,7 +75,7 @@ def _blending(
     blend: Callable[[Array, Array, Array, Array], Array] = lambda a, f, _, b: a * f + (1 - a) * b,
     box_of: Callable[[Array], list[int]] = _box,
     first_map: bool = False,
-    any_opacity: bool = False,
+    seen: Callable[[Array, float], Array] = lambda opacity, threshold: opacity > threshold,
 ) -> Function:
     """The blend with one step exchanged; `blend` gets opacity, colour, their product as read, background."""
 
@@ -89,7 +89,7 @@ def _blending(
             colour, product = (np.tensordot(c, weights, axes=([1, 2], [2, 3])) for c in (f[i], f[i] * a[i]))
             opacity = np.tensordot(weights, a[i], axes=([2, 3], [0, 1]))
             image[i] = blend(opacity, colour, product, b[i])
-            box[i] = box_of(opacity > (0.0 if any_opacity else threshold))
+            box[i] = box_of(seen(opacity, threshold))
         return image, box
 
     return mutant
@@ -119,7 +119,10 @@ MUTANTS = (
     Mutant("composite/inclusive-box", "a box whose last pixels are inside", _blending(box_of=_inclusive)),
     Mutant("composite/rows-first", "a box with rows before columns", _blending(box_of=_rows_first)),
     Mutant("composite/whole-box", "a box around the background", _blending(box_of=_whole)),
-    Mutant("composite/any-opacity", "a box around every trace of the object", _blending(any_opacity=True)),
+    Mutant("composite/any-opacity", "a box around every trace of the object", _blending(
+        seen=lambda opacity, _: opacity > 0.0)),
+    Mutant("composite/at-the-threshold", "a box around opacities equal to the threshold; else the same", _blending(
+        seen=lambda opacity, threshold: opacity >= threshold)),
     Mutant("composite/opaque-gradient", "the derivative of an opaque object", _RIGHT, _grad_without_opacity),
     Mutant("composite/in-place", "its inputs overwritten", mistakes.overwriting(_RIGHT, "background")),
     Mutant("composite/broadcast", "opacities repeated for another number of objects",

@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
-from steelyard.conformance.checking import Bench, bad_option, bad_shape, purity, refuses, same_as, value, without_axes
+from steelyard.conformance.checking import (
+    Bench,
+    any_axes_of_images,
+    bad_option,
+    bad_shape,
+    purity,
+    refuses,
+    same_as,
+    value,
+    without_axes,
+)
 from steelyard.conformance.contract import (
     Argument,
     Array,
@@ -99,6 +109,23 @@ def keys_on_the_border(draw: Draw) -> Case:
     return Case({**case.arguments, "bin_edges": np.array([0.5, 0.625, 0.75, 0.875]), "weights": np.array([1.0, 1, 2]),
                  "bin_keys": draw.array(shape, lambda: draw.choice((0.25, 0.5, 0.0, 0.75)))},
                 case.options, case.dtype)  # fmt: skip
+
+
+def many_equal_keys(seed: int) -> Case:
+    """Two images of 256 boxes with keys of eight values and quotas: a sort of so many that is not stable shows."""
+    random = np.random.default_rng(seed)
+    arguments = {
+        "bin_edges": np.array([0.5, 0.625, 0.75, 0.875]), "weights": np.array([1.0, 1.0, 2.0]),
+        "bin_keys": random.integers(0, 8, (2, 256)) / 8.0, "position_keys": random.integers(0, 64, (2, 256)) / 64.0,
+    }  # fmt: skip
+    return Case(arguments, {"allocation": "quota", "highest": 0.95}, "float32", origin=f"scene {seed}")
+
+
+def requests_along_other_axes(draw: Draw) -> Case:
+    """Images along two axes, or one image without an axis."""
+    case = requests(draw)
+    place = draw.choice((np.newaxis, 0))
+    return case.with_arguments(**{name: case.arguments[name][place].copy() for name in ("bin_keys", "position_keys")})
 
 
 def no_request(draw: Draw) -> Case:
@@ -187,6 +214,8 @@ SLOT_MUTANTS = (
     Mutant("roi-slots/unchecked", "no check of its options", mistakes.unchecked(_SLOTS, num_rois=lambda n: max(n, 0))),
     Mutant("roi-slots/axes", "a number taken for a list", lambda labels, **o: _SLOTS(np.atleast_1d(labels), **o)),
     Mutant("roi-slots/raises-on-empty", "an error without objects", mistakes.failing_on_empty(_SLOTS, "labels")),
+    Mutant("roi-slots/one-axis-of-images", "images along two axes taken for those of the first",
+           mistakes.images_along_one_axis(_SLOTS, "labels")),
 )  # fmt: skip
 
 
@@ -250,6 +279,12 @@ def _shifted_key(keys: Array) -> Array:
     return np.maximum(np.asarray(keys, dtype=np.float64) - 2.0**-40, 0.0)
 
 
+def _one_axis(bin_keys: Array, position_keys: Array, **others: Any) -> Array:  # noqa: ANN401
+    """Quotas of all images of the first axis together."""
+    keys, positions = (np.reshape(k, (len(k), -1)) if np.ndim(k) > 2 else k for k in (bin_keys, position_keys))
+    return _ASKED(bin_keys=keys, position_keys=positions, **others).reshape(np.shape(bin_keys))
+
+
 REQUEST_MUTANTS = (
     Mutant("requested-iou/swapped", "the lower ends of the bins taken for the weights", _swapped,
            seen_in="the defaults of the authors' BoxSampler, weights and bases exchanged"),
@@ -272,6 +307,7 @@ REQUEST_MUTANTS = (
         _ASKED, "position_keys", "bin_keys")),
     Mutant("requested-iou/raises-on-empty", "an error where there is no box", mistakes.failing_on_empty(
         _ASKED, "bin_keys")),
+    Mutant("requested-iou/one-axis-of-images", "images along two axes taken for those of the first", _one_axis),
 )  # fmt: skip
 
 # --- contracts ------------------------------------------------------------------------------------------------
@@ -294,7 +330,8 @@ INSTANCE_SLOTS = Technique(
     outputs=(Output("slots", ("...", "M"), "int", "boxes of each object, before the surplus is dropped"),),
     requirements=(
         Requirement("SLOT-1", Level.MUST, Kind.VALUE, "The boxes are divided by classes, then by objects, rounded up.",
-                    "algorithm 2", value, objects, reaches={"classes of two sizes": _two_sizes}),
+                    "algorithm 2", value, objects, reaches={"classes of two sizes": _two_sizes},
+                    no_mutant="a wrong number is wrong along other axes too, as SLOT-7 sees"),
         Requirement("SLOT-2", Level.MUST, Kind.EMPTY, "An image without an object has no slot.", "ruling no-object",
                     value, no_object, examples=0.2),
         Requirement("SLOT-3", Level.MUST, Kind.INVARIANCE, "Objects in another order have their slots in that order.",
@@ -308,12 +345,14 @@ INSTANCE_SLOTS = Technique(
                     refuses(without_axes("labels")), objects, examples=0.1),
         Requirement("SLOT-6", Level.MAY, Kind.ERROR, "A negative number of boxes is refused.", "house rule",
                     refuses(bad_option("num_rois", -1)), objects, examples=0.1),
+        Requirement("SLOT-7", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., M)", any_axes_of_images, objects, examples=0.2),
     ),
     mutants=SLOT_MUTANTS,
     rulings=(Ruling("no-object", "Without an object there is nothing to generate; the authors' code divides by 0."),),
     not_applicable={
         **_NO_GRADIENT, Kind.DISTRIBUTION: "not random", Kind.TIES: "no comparison", Kind.CONSERVATION: _SUM,
-        Kind.BOUND: "SLOT-1: sums of quotients rounded up", Kind.BATCH: "SLOT-1 has batches of two images",
+        Kind.BOUND: "SLOT-1: sums of quotients rounded up",
     },
 )  # fmt: skip
 
@@ -373,10 +412,11 @@ REQUESTED_IOUS = Technique(
     requirements=(
         Requirement("ASK-1", Level.MUST, Kind.VALUE, "A bin by its weight or quota, a uniform place in it, cut.",
                     "algorithm 2; quotas are ours", value, requests, dtypes=_FULL, needs_keys=True,
-                    reaches={"a bin of weight 0": _weightless_bin}),
+                    reaches={"a bin of weight 0": _weightless_bin},
+                    no_mutant="a wrong bin or place is wrong along other axes too, as ASK-9 sees"),
         Requirement("ASK-2", Level.MUST, Kind.TIES, "A key on the border belongs to the bin above; equal keys rank in"
-                    " their order.", "ruling border", value, keys_on_the_border, dtypes=_FULL, needs_keys=True,
-                    examples=0.5),
+                    " their order.", "ruling border", value, keys_on_the_border, scenes=(many_equal_keys,),
+                    dtypes=_FULL, needs_keys=True, examples=0.5),
         Requirement("ASK-3", Level.MUST, Kind.CONSERVATION, "With quotas each bin has exactly its number of boxes.",
                     "ruling quotas", exact_numbers, requests, dtypes=_FULL, needs_keys=True, options=("allocation",),
                     examples=0.3, no_mutant="implied by ASK-1; names the law"),
@@ -392,6 +432,8 @@ REQUESTED_IOUS = Technique(
                     refuses(bad_shape("position_keys")), requests, dtypes=_FULL, needs_keys=True, examples=0.1),
         Requirement("ASK-8", Level.MAY, Kind.ERROR, "An unknown allocation is refused.", "house rule",
                     refuses(bad_option("allocation", "all")), requests, dtypes=_FULL, examples=0.1),
+        Requirement("ASK-9", Level.SHOULD, Kind.BATCH, "Images lie along any number of axes, or along none.",
+                    "shape (..., n)", value, requests_along_other_axes, dtypes=_FULL, needs_keys=True, examples=0.3),
     ),
     mutants=REQUEST_MUTANTS,
     rulings=(
@@ -402,6 +444,6 @@ REQUESTED_IOUS = Technique(
     ),
     not_applicable={
         **_NO_GRADIENT, Kind.DISTRIBUTION: "one uniform key each: ASK-1 compares what they decide",
-        Kind.BOUND: "ASK-1: cut at the highest", Kind.BATCH: "ASK-1 has batches of two images",
+        Kind.BOUND: "ASK-1: cut at the highest",
     },
 )  # fmt: skip

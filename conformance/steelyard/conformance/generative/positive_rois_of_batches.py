@@ -7,6 +7,7 @@ Oksuz, Cam, Akbas, Kalkan, "Generating Positive Bounding Boxes for Balanced Trai
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from steelyard.conformance.contract import (
     Ruling,
     Technique,
 )
-from steelyard.conformance.generation import Draw
+from steelyard.conformance.generation import Draw, SeededDraw
 from steelyard.conformance.generative.box_generator import PAPER, clear_of_the_border
 from steelyard.conformance.generative.positive_rois import CODE
 from steelyard.conformance.precision import round_to
@@ -45,6 +46,21 @@ Function = Callable[..., Any]
 def images(draw: Draw) -> Case:
     """One or two images of up to five objects: some stick out, some are degenerate, some are not foreground."""
     return _case(draw, objects=draw.integer(1, 5), rois=draw.choice((4, 7, 1)))
+
+
+def equal_slot_keys(draw: Draw) -> Case:
+    """Slots with keys of two values."""
+    case = images(draw)
+    return case.with_arguments(slot_keys=draw.integers(case.arguments["slot_keys"].shape, 0, 1) / 2.0)
+
+
+def crowds(seed: int) -> Case:
+    """Objects with 64 slots, of which a third are kept, and keys of four values: an unstable sort of so many shows."""
+    case = _case(SeededDraw(seed, ("float32",)), objects=64, rois=24)
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, _CLASSES, case.arguments["gt_labels"].shape)
+    keys = random.integers(0, 4, case.arguments["slot_keys"].shape) / 4.0
+    return replace(case.with_arguments(gt_labels=labels, slot_keys=keys), origin=f"scene {seed}")
 
 
 def no_object(draw: Draw) -> Case:
@@ -72,8 +88,8 @@ def _case(draw: Draw, *, objects: int, rois: int) -> Case:
     positions = (random.integers(0, 64, (number, rois)) + 0.5) / 64.0
     coins = random.choice((0.25, 0.75), (number, rois))
     first, second = round_to(dtype, random.integers(1, 999, (2, number, rois, _TRIES, 2)) / 1000.0)
-    allocation = draw.choice(oracle.ALLOCATIONS)
-    asked = oracle.requested_ious(_EDGES, _WEIGHTS, bin_keys, positions, allocation=allocation)
+    allocation, highest = draw.choice(oracle.ALLOCATIONS), draw.choice((0.95, 0.8125))
+    asked = oracle.requested_ious(_EDGES, _WEIGHTS, bin_keys, positions, allocation=allocation, highest=highest)
     for place in np.ndindex(asked.shape):
         first[place], second[place] = clear_of_the_border(float(asked[place]), first[place], second[place])
     arguments = {
@@ -81,7 +97,7 @@ def _case(draw: Draw, *, objects: int, rois: int) -> Case:
         "slot_keys": np.minimum(slots, 0.99609375), "bin_keys": bin_keys, "position_keys": positions,
         "coin_keys": coins, "first_keys": first, "second_keys": second,
     }  # fmt: skip
-    return Case(arguments, {"num_classes": _CLASSES, "allocation": allocation}, dtype)
+    return Case(arguments, {"num_classes": _CLASSES, "allocation": allocation, "highest": highest}, dtype)
 
 
 def _degenerate_before_another(case: Case) -> bool:
@@ -155,6 +171,11 @@ def _first_slots(**inputs: Any) -> Any:  # noqa: ANN401
     return _RIGHT(**{**inputs, "slot_keys": np.zeros(keys.shape)})
 
 
+def _last_of_equal(**inputs: Any) -> Any:  # noqa: ANN401
+    keys = np.asarray(inputs["slot_keys"], dtype=np.float64)
+    return _RIGHT(**{**inputs, "slot_keys": keys + 2.0**-40 * np.arange(keys.shape[1])[::-1]})
+
+
 MUTANTS = (
     Mutant("positive-rois/filtered-numbers", "objects counted in the list without degenerate ones",
            _changed(_filtered_numbers), seen_in="the authors' pRoI generator"),
@@ -165,6 +186,7 @@ MUTANTS = (
            _changed(_asked_for_measured)),
     Mutant("positive-rois/width-first", "width and height of the image exchanged", _width_first),
     Mutant("positive-rois/first-slots", "the first slots kept, without chance", _first_slots),
+    Mutant("positive-rois/last-of-equal", "of equal slot keys the last; else the same", _last_of_equal),
     Mutant("positive-rois/zero-for-nobody", "object 0 where there is none; else the same", _changed(_zero_for_nobody)),
     Mutant("positive-rois/in-place", "its inputs overwritten", mistakes.overwriting(_RIGHT, "bin_keys")),
     Mutant("positive-rois/broadcast", "labels repeated for another number of images", mistakes.broadcasting(
@@ -215,7 +237,8 @@ GENERATE_POSITIVE_ROIS = Technique(
     requirements=(
         Requirement("ROI-1", Level.MUST, Kind.VALUE, "Slots by class and object, of which the keys keep n; a box each.",
                     "algorithm 2; explicit keys are ours", value, images, dtypes=_FULL, needs_keys=True, examples=0.5,
-                    reaches={"a degenerate object before another": _degenerate_before_another}),
+                    reaches={"a degenerate object before another": _degenerate_before_another},
+                    no_mutant="a wrong box is wrong among equal slot keys too, as ROI-8 sees"),
         Requirement("ROI-2", Level.MUST, Kind.BOUND, "Boxes lie in the image and have the IoU asked for.",
                     "ruling clipping", ious_are_reached, images, dtypes=_FULL, examples=0.3,
                     no_mutant="a box elsewhere is a wrong value too; names the law"),
@@ -231,18 +254,21 @@ GENERATE_POSITIVE_ROIS = Technique(
                     examples=0.05),
         Requirement("ROI-7", Level.MAY, Kind.ERROR, "An unknown allocation is refused.", "house rule",
                     refuses(bad_option("allocation", "all")), images, dtypes=_FULL, examples=0.05),
+        Requirement("ROI-8", Level.SHOULD, Kind.TIES, "Of equal slot keys the first slot's.", "ruling slots", value,
+                    equal_slot_keys, scenes=(crowds,), dtypes=_FULL, needs_keys=True, examples=0.1),
     ),
     mutants=MUTANTS,
     rulings=(
         Ruling("clipping", "Objects are clipped to the image before, boxes after; the IoU is that of both clipped."),
         Ruling("degenerate", "An object without area in the image has no box, and the others keep their numbers."),
         Ruling("no-object", "An image without an object has boxes and IoUs of 0, and numbers and labels of -1."),
+        Ruling("slots", "Slots stand object by object; of equal keys the first slot's is the smaller."),
         Ruling("label", "The label is that of the object, whatever else the box overlaps."),
     ),
     not_applicable={
         Kind.GRADIENT: "boxes are data", Kind.DETACHED: "boxes are data", Kind.REDUCES_TO: "nothing simpler",
         Kind.LIMIT: "no limit", Kind.CONSERVATION: "ROI-1: always n boxes", Kind.EXTREME: "plain boxes of pixels",
-        Kind.INVARIANCE: "slots follow the order of the objects", Kind.TIES: "ties of keys are those of its parts",
+        Kind.INVARIANCE: "slots follow the order of the objects",
         Kind.DISTRIBUTION: "that of its parts, generate_boxes and requested_ious",
         Kind.BATCH: "ROI-1 has batches of two images",
     },

@@ -124,6 +124,11 @@ def large_logits(draw: Draw) -> Case:
     return _with_losses(draw, shares_of_large_logits(draw))
 
 
+def losses_without_floor(draw: Draw) -> Case:
+    """With b = 0 and scores that may all be below the smallest float."""
+    return _with_losses(draw, shares_without_floor(draw))
+
+
 def broken_elsewhere(draw: Draw) -> Case:
     """Losses of samples that are not positive are whatever they are, NaN even."""
     case = ordinary(draw)
@@ -476,6 +481,8 @@ LOSS_MUTANTS = (
     Mutant("carl/ignored-in-average", "ignored samples counted where no number is given", _ignored_in_average),
     Mutant("carl/mean-of-coordinates", "the mean of the coordinates' losses", _mean_of_coordinates),
     Mutant("carl/times-zero", "NaN from a sample that is not positive", _times_zero),
+    Mutant("carl/probabilities-first", "0 / 0 where every score is below the smallest float",
+           _loss_of(_probabilities_first), seen_in="mmdet 3.3.0"),
     Mutant("carl/naive-softmax", "exponentials that overflow float32", _loss_of(_naive_softmax)),
     Mutant("carl/half-softmax", "exponentials that overflow float16", _loss_of(_half_sums)),
     Mutant("carl/in-place", "its logits overwritten", mistakes.overwriting(_LOSS, "logits")),
@@ -606,6 +613,12 @@ CLASSIFICATION_AWARE_REGRESSION_LOSS = Technique(
                     examples=0.2),
         Requirement("CL-15", Level.MAY, Kind.ERROR, "A negative k and a b outside [0, 1] are refused.", "house rule",
                     refuses(bad_option("k", -1.0), bad_option("b", 1.5)), ordinary, dtypes=FULL, examples=0.2),
+        Requirement("CL-16", Level.MUST, Kind.GRADIENT, "The gradient of a coordinate's loss is c / A, too.",
+                    "section 4, CARL", gradient("regression_losses"), coordinates, dtypes=FULL, needs_gradient=True,
+                    examples=0.3, no_mutant="mutants have one gradient, that by the logits"),
+        Requirement("CL-17", Level.MAY, Kind.EXTREME,
+                    "With b = 0 scores below the smallest float keep their proportions.", "ruling no score of the "
+                    "shares", value, losses_without_floor, dtypes=FULL, examples=0.5),
     ),
     mutants=LOSS_MUTANTS,
     gradients={"logits": _GRAD,

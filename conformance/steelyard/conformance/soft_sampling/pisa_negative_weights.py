@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from steelyard.conformance import plain_mistakes as mistakes
-from steelyard.conformance.checking import Bench, bad_option, bad_shape, plain, purity, refuses, value
+from steelyard.conformance.checking import Bench, bad_option, bad_shape, plain, purity, refuses, sending, value
 from steelyard.conformance.contract import (
     Argument,
     Array,
@@ -27,7 +27,7 @@ from steelyard.conformance.contract import (
     Technique,
 )
 from steelyard.conformance.generation import Draw
-from steelyard.conformance.precision import round_to
+from steelyard.conformance.precision import PRECISIONS, round_to
 from steelyard.conformance.soft_sampling.focal_inputs import FULL, option
 from steelyard.conformance.soft_sampling.pisa_negatives import crowd, matched, on_the_grid
 from steelyard.reference.soft_sampling import pisa_negatives as oracle
@@ -47,7 +47,7 @@ def sampled(draw: Draw) -> Case:
     options: dict[str, OptionValue] = {
         "num_expected": draw.integer(1, number),
         "score_threshold": 0.0,
-        "iou_threshold": 0.5,
+        "iou_threshold": case.options["iou_threshold"],
         "gamma": draw.choice((0.5, 1.0, 2.0)),
         "beta": draw.choice((0.0, 0.25)),
     }
@@ -93,6 +93,57 @@ def channels(draw: Draw) -> Case:
     shape = (len(case.arguments["scores"]), 2)
     losses = round_to(case.dtype, draw.array(shape, lambda: 4.0 * draw.fraction() + 0.01))
     return case.with_arguments(classification_losses=losses)
+
+
+def masked(draw: Draw) -> Case:
+    """Boxes of objects, or padding, among the others; the best score, and samples, to be found without them."""
+    case = draw.choice((sampled, filled_up))(draw)
+    return case.with_arguments(mask=_mask(draw, case))
+
+
+def broken_elsewhere(draw: Draw) -> Case:
+    """NaN for the losses of what is no negative."""
+    case = masked(draw)
+    losses = np.where(case.arguments["mask"], case.arguments["classification_losses"], np.nan)
+    return case.with_arguments(classification_losses=losses)
+
+
+def _mask(draw: Draw, case: Case) -> Array:
+    return draw.array(case.arguments["scores"].shape, lambda: float(draw.flag(60))) == 1.0
+
+
+def equal_keys(seed: int) -> Case:
+    """3,000 negatives, of which about three quarters are below the threshold, with keys of 16 values."""
+    case = scene(seed)
+    first = {name: values[:3000] for name, values in case.arguments.items()}
+    keys = np.random.default_rng(seed).integers(0, 16, 3000) / 16.0
+    return case.with_arguments(**{**first, "keys": keys}).with_options(score_threshold=0.3755, num_expected=1800)
+
+
+def tied(draw: Draw) -> Case:
+    """Keys of two values, and fewer wanted than there are."""
+    case = filled_up(draw)
+    wanted = max(len(case.arguments["scores"]) - draw.integer(1, 3), 0)
+    keys = np.floor(2.0 * case.arguments["keys"]) / 2.0
+    return case.with_arguments(keys=keys).with_options(num_expected=wanted)
+
+
+def no_weighed_loss(draw: Draw) -> Case:
+    """No loss of the most important one, and next to no importance of the others."""
+    case = sampled(draw)
+    case = case.with_options(num_expected=len(case.arguments["scores"]), gamma=2.0**14, beta=0.0)
+    scores = case.arguments["scores"]
+    first = (scores == scores.max()) & (len(scores) > 1)
+    return case.with_arguments(classification_losses=np.where(first, 0.0, case.arguments["classification_losses"]))
+
+
+def huge_losses(draw: Draw) -> Case:
+    """Losses whose sum is beyond the format, or whose products are below it; some of them 0, but not the largest."""
+    case = sampled(draw)
+    losses = case.arguments["classification_losses"]
+    none = (draw.array(losses.shape, lambda: float(draw.flag(30))) == 1.0) & (losses < losses.max())
+    size = draw.choice((PRECISIONS[case.dtype].largest, 1e-30))
+    return case.with_arguments(classification_losses=round_to(case.dtype, size * np.where(none, 0.0, losses / 4.5)))
 
 
 def flat(draw: Draw) -> Case:
@@ -150,13 +201,14 @@ def _weighing(
         score, key = (np.asarray(keywords[name], dtype=np.float64) for name in ("scores", "keys"))
         losses = np.asarray(keywords["classification_losses"], dtype=np.float64)
         loss = losses if losses.ndim == 1 else losses.sum(axis=1)
-        good = valid(score, keywords["score_threshold"])
+        negative = np.asarray(keywords.get("mask", np.ones(score.shape, dtype=bool)))
+        good = negative & valid(score, keywords["score_threshold"])
         groups = oracle.nms_match(keywords["boxes"], score, iou_threshold=keywords["iou_threshold"], mask=good)
         place = rank(score, groups)
         wanted, number = int(right.selected.sum()), int(good.sum())
         m = min(number, wanted)
         ranked = good & (place < m)
-        others = [i for i in np.argsort(-key if largest_keys else key, kind="stable") if not good[i]]
+        others = [i for i in np.argsort(-key if largest_keys else key, kind="stable") if negative[i] and not good[i]]
         fillers = np.isin(np.arange(len(score)), others[: wanted - m])
         n = max(upper(wanted, number), 1)
         u = np.where(ranked, (n - place) / n, 0.0)
@@ -187,6 +239,38 @@ def _nan_without_loss(**keywords: Any) -> tuple[Array, Array]:  # noqa: ANN401
     return selected, np.where(selected & lost, np.nan, weights)
 
 
+def _mask_ignored(*, classification_losses: Array, mask: Array | None = None, **keywords: Any) -> Any:  # noqa: ANN401
+    return _WEIGHTS(classification_losses=np.where(np.isnan(classification_losses), 1.0, classification_losses),
+                    **keywords)  # fmt: skip
+
+
+def _looks_at_all_losses(*, classification_losses: Array, mask: Array | None = None, **keywords: Any) -> Any:  # noqa: ANN401
+    selected, weights = _WEIGHTS(classification_losses=classification_losses, mask=mask, **keywords)
+    return selected, weights * (np.nan if np.isnan(classification_losses).any() else 1.0)
+
+
+def _last_of_equal(**keywords: Any) -> tuple[Array, Array]:  # noqa: ANN401
+    keys = np.asarray(keywords["keys"], dtype=np.float64)
+    return _WEIGHTS(**{**keywords, "keys": keys + 2.0**-40 * np.arange(len(keys))[::-1]})
+
+
+def _nan_without_weighed_loss(**keywords: Any) -> tuple[Array, Array]:  # noqa: ANN401
+    selected, weights = _WEIGHTS(**keywords)
+    losses = np.asarray(keywords["classification_losses"], dtype=np.float64)
+    loss = np.where(selected, losses if losses.ndim == 1 else losses.sum(axis=-1), 0.0)
+    lost = loss.any() and not (weights * loss).any()
+    return selected, np.where(selected & lost, np.nan, weights)
+
+
+def _plain_sums(**keywords: Any) -> tuple[Array, Array]:  # noqa: ANN401
+    """NaN where the losses' sum is beyond their own format."""
+    selected, weights = _WEIGHTS(**keywords)
+    losses = np.asarray(keywords["classification_losses"])
+    with np.errstate(over="ignore"):
+        total = losses[selected].sum(dtype=losses.dtype)
+    return selected, np.where(selected & np.isinf(total), np.nan, weights)
+
+
 def _lost_tail(**keywords: Any) -> tuple[Array, Array]:  # noqa: ANN401
     selected, weights = _WEIGHTS(**keywords)
     tail = (np.arange(len(weights)) >= 4096) & (len(weights) > 4096)
@@ -205,6 +289,11 @@ _MUTANTS = (
     Mutant("isr-n/no-ratio", "no ratio", _weighing(ratio=False)),
     Mutant("isr-n/no-beta", "no beta", _weighing(no_beta=True)),
     Mutant("isr-n/unguarded", "NaN where no loss is left", _nan_without_loss),
+    Mutant("isr-n/unguarded-products", "NaN where the importance leaves no loss", _nan_without_weighed_loss),
+    Mutant("isr-n/plain-sums", "NaN where the sum of the losses is beyond the format", _plain_sums),
+    Mutant("isr-n/mask-ignored", "all boxes taken for negatives", _mask_ignored),
+    Mutant("isr-n/all-losses", "NaN from the loss of what is no negative", _looks_at_all_losses),
+    Mutant("isr-n/last-of-equal", "of equal keys the last", _last_of_equal),
     Mutant("isr-n/first-channel", "only the first channel's loss", _first_channel),
     Mutant("isr-n/zero-gamma-is-default", "gamma = 0 taken as not given",
            mistakes.with_default_for_zero(_WEIGHTS, "gamma", 0.5)),
@@ -233,6 +322,7 @@ ISR_N_WEIGHTS = Technique(
         Argument("boxes", ("N", "4"), "float", "decoded box of that class", domain=on_the_grid),
         Argument("classification_losses", ("N",), "float", "loss of each, or of its channels; a constant"),
         Argument("keys", ("N",), "float", "random numbers in [0, 1): the smallest ones fill up", domain=on_the_grid),
+        Argument("mask", ("N",), "bool", "False for what is no negative", optional=True),
     ),
     options=(
         Option("num_expected", 64, "samples wanted; the specification has no default"),
@@ -275,9 +365,23 @@ ISR_N_WEIGHTS = Technique(
         Requirement("IN-11", Level.MAY, Kind.ERROR, "A negative gamma and a beta outside [0, 1] are refused.",
                     "house rule", refuses(bad_option("gamma", -1.0), bad_option("beta", 1.5)), sampled, dtypes=FULL,
                     examples=0.2),
+        Requirement("IN-12", Level.SHOULD, Kind.VALUE, "What the mask leaves out is no negative, whatever its score.",
+                    "mmdet ScoreHLRSampler: of the negatives", sending("mask"), masked, dtypes=FULL, examples=0.5,
+                    no_mutant="a mask that is ignored is so beside broken losses too, as IN-13 sees",
+                    reaches={"the best box left out":
+                             lambda c: not c.arguments["mask"][c.arguments["scores"].argmax()]}),
+        Requirement("IN-13", Level.MAY, Kind.EXTREME, "Losses of what is no negative are not looked at.",
+                    "section 3, ISR", sending("mask"), broken_elsewhere, dtypes=FULL, examples=0.3),
+        Requirement("IN-14", Level.SHOULD, Kind.TIES, "Of equal keys the lower index's is the smaller.",
+                    "ruling keys", value, tied, scenes=(equal_keys,), dtypes=FULL, examples=0.5),
+        Requirement("IN-15", Level.MAY, Kind.EMPTY, "Where the importance leaves no loss the ratio is 1.",
+                    "ruling empty", value, no_weighed_loss, dtypes=FULL, examples=0.3),
+        Requirement("IN-16", Level.MAY, Kind.EXTREME, "The unit of the losses does not matter.", "section 3, ISR",
+                    value, huge_losses, dtypes=FULL, examples=0.5),
     ),
     mutants=_MUTANTS,
     rulings=(
+        Ruling("keys", "Fillers have the smallest keys; of equal ones the lower index's counts."),
         Ruling("threshold", "A score equal to the threshold is not ranked."),
         Ruling("empty", "Without a ranked negative all are drawn, with weight 1; without a loss the ratio is 1."),
     ),
@@ -285,7 +389,6 @@ ISR_N_WEIGHTS = Technique(
         Kind.GRADIENT: "the weights are constants", Kind.DETACHED: "the weights are constants",
         Kind.LIMIT: "IN-7 has the ends of gamma and beta", Kind.BOUND: "IN-8: the sum bounds them",
         Kind.INVARIANCE: "those of the ranks: score_hierarchical_local_rank", Kind.BATCH: "one image",
-        Kind.EXTREME: "scores and losses are plain numbers",
         Kind.DISTRIBUTION: "the keys decide, and IN-2 compares exactly",
     },
 )  # fmt: skip

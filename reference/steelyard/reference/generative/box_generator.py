@@ -100,7 +100,7 @@ def box_in_unit_frame(t: float, coin: float, first_keys: Float, second_keys: Flo
     limit = limits_of_second(corner, np.asarray(t))
     tries = limit[:2] + second_keys * (limit[2:] - limit[:2])
     candidates = np.concatenate([np.broadcast_to(corner, tries.shape), tries], axis=1)
-    unit = np.broadcast_to(np.array([0.0, 0.0, 1.0, 1.0]), candidates.shape)
+    unit = np.broadcast_to([0.0, 0.0, 1.0, 1.0], candidates.shape)
     other = _first_accepted(tries, aligned_iou(candidates, unit) >= t, np.ones(2))
     return np.concatenate([corner, other]) if coin < 0.5 else np.concatenate([1.0 - other, 1.0 - corner])
 
