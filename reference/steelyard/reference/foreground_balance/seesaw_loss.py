@@ -139,10 +139,9 @@ def _log_mitigation(label: Int, counts: Float, p: float) -> Float:
 
 
 def _log_compensation(z: Float, label: Int, q: float, floor: float) -> Float:
-    r"""$q \max(0, \log \sigma_j - \log \max(\sigma_i, \epsilon))$; of the sample's own class 0."""
+    r"""$q \max(0, \log \sigma_j - \log \max(\sigma_i, \epsilon))$, for j = i 0; without a class some number."""
     log_score = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
-    own = np.take_along_axis(log_score, np.maximum(label, 0)[:, np.newaxis], axis=1)
+    own = log_score[np.arange(len(label)), label]
     with np.errstate(divide="ignore"):
         divisor = np.maximum(own, np.log(floor))
-    is_own = label[:, np.newaxis] == np.arange(z.shape[1])
-    return np.where(is_own, 0.0, q * np.maximum(0.0, log_score - divisor))
+    return q * np.maximum(0.0, log_score - divisor[:, np.newaxis])
