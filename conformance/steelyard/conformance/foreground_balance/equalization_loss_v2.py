@@ -85,10 +85,18 @@ def ordinary(draw: Draw) -> Case:
 
 
 def nothing_so_far(draw: Draw) -> Case:
-    """The first call of training, or the first that has some of the classes."""
+    """The first call of training, or the first that has some of the classes.
+
+    A class of whose samples alone there were any has positive gradients only: their ratio is to 10^-10.
+    """
     case = ordinary(draw)
-    some = draw.integers(case.arguments["positive_gradients"].shape, 0, 1) * draw.integer(0, 1)
-    return case.with_arguments(**{name: case.arguments[name] * some for name in _SUMS})
+    up, down = (case.arguments[name] for name in _SUMS)
+    some = draw.integers(up.shape, 0, 1) * draw.integer(0, 1)
+    up, down = up * some, down * some
+    if draw.flag(40):
+        up = draw.array(up.shape, lambda: draw.choice((2.0**-33, 2.0**-34, 0.0, 0.25)))
+        down = np.where(up > 0.0, 0.0, down)
+    return case.with_arguments(positive_gradients=up, negative_gradients=down)
 
 
 def with_weights(draw: Draw) -> Case:
@@ -303,7 +311,9 @@ EQUALIZATION_LOSS_V2 = Technique(
                     dtypes=FULL),
         Requirement("EQV-3", Level.MUST, Kind.EMPTY, "A class without gradients so far has the ratio 100.",
                     "ruling first-ratio", value, nothing_so_far, dtypes=FULL, examples=0.5,
-                    reaches={"nothing so far": lambda c: not c.arguments["negative_gradients"].any()}),
+                    reaches={"nothing so far": lambda c: not any(c.arguments[name].any() for name in _SUMS),
+                             "positive gradients alone": lambda c: bool(((c.arguments["positive_gradients"] > 0) & (
+                                 c.arguments["negative_gradients"] == 0)).any())}),
         Requirement("EQV-4", Level.MUST, Kind.REDUCES_TO,
                     "With gradients in balance by far and alpha 0 it is the cross entropy.",
                     "gradient guided reweighing", reduces_to(cross_entropy, alpha=0.0, gamma=12.0, mu=-10.0), ordinary,

@@ -238,6 +238,8 @@ MUTANTS = (
         ratio=lambda up, down: up / (down + 1e-10))),
     Mutant("equalization/first-ratio-1", "a class without gradients so far with the ratio 1", *_variant(
         ratio=lambda up, down: np.where((up == 0) & (down == 0), 1.0, up / (down + 1e-10)))),
+    Mutant("equalization/first-ratio-of-positives", "a class without negative gradients so far with the ratio 100",
+           *_variant(ratio=lambda up, down: np.where(down == 0, 100.0, up / (down + 1e-10)))),
     Mutant("equalization/zero-alpha-is-default", "alpha = 0 taken as not given",
            mistakes.with_default_for_zero(_LOSS, "alpha", 4.0), mistakes.with_default_for_zero(_GRAD, "alpha", 4.0)),
     Mutant("equalization/weights-ignored", "the weights of the samples ignored", _without("weights", _LOSS),

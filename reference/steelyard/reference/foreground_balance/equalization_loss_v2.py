@@ -50,7 +50,7 @@ class _Problem(NamedTuple):
     """Weight of the element's sample, 0 if it is ignored."""
     balance: Float
     """q for positives, r for negatives."""
-    divisor: int
+    divisor: float
 
 
 def equalization_loss_v2(  # noqa: PLR0913 - state and options of the paper
@@ -209,7 +209,7 @@ def _checked(  # noqa: PLR0913 - the arguments of the loss
     sign = np.where(is_positive, 1.0, -1.0)
     kept = np.where(label == -1, 0.0, weight)[:, np.newaxis]
     balance = np.where(is_positive, on_positives, on_negatives)
-    divisor = max(int(np.count_nonzero(label != -1)), 1)
+    divisor = max(float(np.count_nonzero(label != -1)), 1.0)
     return _Problem(sign * z, sign, is_positive, kept, balance, divisor), up, down
 
 
@@ -222,7 +222,7 @@ def _balance(up: Float, down: Float, gamma: float, mu: float, alpha: float) -> t
     return np.append(on_positives, 1.0), np.append(on_negatives, 1.0)
 
 
-def _reduced(element: Float, divisor: int, reduction: str) -> Float | np.float64:
+def _reduced(element: Float, divisor: float, reduction: str) -> Float | np.float64:
     if reduction == "none":
         return element
     total = np.float64(element.sum())
