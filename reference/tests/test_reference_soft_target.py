@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.reference.soft_sampling.soft_target import score_minus_target, soft_cross_entropy
+from steelyard.reference.soft_sampling.soft_target import score_minus_target, soft_cross_entropy, weighted
 
 EPSILON = np.finfo(np.float64).eps
 logits = st.floats(-700, 700)
@@ -36,20 +36,15 @@ def test_cross_entropy_keeps_its_relative_accuracy(x, y):
 
 @given(x=logits, y=targets, near=st.booleans(), nudge=st.floats(-1e-12, 1e-12))
 def test_distance_is_as_accurate_as_the_target(x, y, near, nudge):
-    """The error is a few roundings of the smaller of target and its complement, also where the score is near it."""
+    """The error is a few roundings of the two terms, also near the target; at 0 and 1 one is left."""
     if near and 0 < y < 1:
         x = float(mp.log(mp.mpf(y) / (1 - mp.mpf(y)))) * (1 + nudge)
-    expected = _score(x) - mp.mpf(y)
+    score, target = _score(x), mp.mpf(y)
 
     actual = score_minus_target(np.array(x), np.array(y))
 
-    score = _score(x)
-    allowed = 3 * EPSILON * (min(y, 1 - mp.mpf(y)) + min(score, 1 - score))
-    if y in (0.0, 1.0):
-        allowed = 4 * EPSILON * abs(expected)
-    elif (y < 0.5) != (score < 0.5):
-        allowed = 3 * EPSILON * abs(expected)
-    assert abs(mp.mpf(float(actual)) - expected) <= allowed
+    allowed = 3 * EPSILON * ((1 - target) * score + target * (1 - score))
+    assert abs(mp.mpf(float(actual)) - (score - target)) <= allowed
 
 
 def test_infinite_logits_have_their_limits():
@@ -59,3 +54,11 @@ def test_infinite_logits_have_their_limits():
 
     assert soft_cross_entropy(x, y).tolist() == [0.0, np.inf, np.inf, 0.0, np.inf, np.inf]
     assert score_minus_target(x, y).tolist() == [0.0, 1.0, 0.75, 0.0, -1.0, -0.25]
+
+
+def test_a_weight_of_0_annuls_all():
+    """What is infinite or undefined counts nothing with the weight 0, and stays with any other."""
+    loss = np.array([np.inf, np.nan, 3.0])
+
+    np.testing.assert_array_equal(weighted(np.array([0.0, 0.0, 0.5]), loss), [0.0, 0.0, 1.5])
+    np.testing.assert_array_equal(weighted(0.5, loss), [np.inf, np.nan, 1.5])

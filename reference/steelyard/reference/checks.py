@@ -183,6 +183,11 @@ def optional_fraction(name: str, value: float | None) -> float | None:
     return number
 
 
+def optional_non_negative(name: str, value: float | None) -> float | None:
+    """None, whose meaning the formula says, or a finite number >= 0."""
+    return None if value is None else non_negative(name, value)
+
+
 def fraction_below_one(name: str, value: float) -> float:
     """A number in [0, 1)."""
     number = real_number(name, value)

@@ -147,11 +147,16 @@ def small_gamma(draw: Draw) -> Case:
 
 
 def not_finite(draw: Draw) -> Case:
-    """One logit that is NaN or infinite."""
+    """NaN and infinite logits against targets of 0, 1 and between, a finite one before and others after."""
     case = ordinary(draw)
-    logits = case.arguments["logits"].copy()
-    logits.flat[draw.integer(0, min(logits.size, 100) - 1)] = draw.choice((np.nan, np.inf, -np.inf))
-    return case.with_arguments(logits=logits).with_options(alpha=draw.choice((0.75, 0.0)))
+    between = draw.choice((0.5, 0.75, 0.25))
+    spoilt, their_targets = np.meshgrid((np.nan, np.inf, -np.inf), (0.0, 1.0, between))
+    logits, targets = (case.arguments[name].ravel() for name in ("logits", "targets"))
+    arguments = {
+        "logits": np.concatenate([logits[:1], spoilt.ravel(), logits[1:]]),
+        "targets": np.concatenate([targets[:1], their_targets.ravel(), targets[1:]]),
+    }
+    return case.with_arguments(**arguments).with_options(alpha=draw.choice((0.75, 0.0)))
 
 
 def empty(draw: Draw) -> Case:
@@ -444,11 +449,21 @@ def labelled_small_gamma(draw: Draw) -> Case:
 
 
 def labelled_infinite(draw: Draw) -> Case:
-    """An infinite logit in the channel of a foreground anchor of quality 0."""
-    case = quality_0(draw)
-    logits = case.arguments["logits"].copy()
-    logits.flat[0] = draw.choice((np.inf, -np.inf))
-    return case.with_arguments(logits=logits)
+    """Infinite logits in the channel of foreground anchors of quality 0 and 1, a finite anchor at the end."""
+    dtype = draw.dtype()
+    case = _labelled(draw, draw.logits((5, draw.integer(1, 3)), dtype), dtype, _gamma(draw))
+    logits, labels, quality = (case.arguments[name].copy() for name in ("logits", "labels", "quality"))
+    logits[:4, 0], labels[:4], quality[:4] = (np.inf, -np.inf, np.inf, -np.inf), 0, (0.0, 0.0, 1.0, 1.0)
+    options = {"iou_weighted": draw.choice((True, False)), "alpha": draw.choice((0.75, 0.0))}
+    return case.with_arguments(logits=logits, labels=labels, quality=quality).with_options(**options)
+
+
+def labelled_not_finite(draw: Draw) -> Case:
+    """The same, and NaN in a channel of a background anchor."""
+    case = labelled_infinite(draw)
+    logits, labels = case.arguments["logits"].copy(), case.arguments["labels"].copy()
+    logits[4, -1], labels[4] = np.nan, logits.shape[-1]
+    return case.with_arguments(logits=logits, labels=labels)
 
 
 def labelled_empty(draw: Draw) -> Case:
@@ -572,6 +587,9 @@ VARIFOCAL_LOSS_WITH_LABELS = replace(
         Requirement("VFLL-22", Level.MAY, Kind.EXTREME,
                     "An infinite logit gives the limit, and costs nothing with weight 0.", "ruling no-clamp", value,
                     labelled_infinite, dtypes=FULL, examples=0.5),
+        Requirement("VFLL-23", Level.MAY, Kind.EXTREME,
+                    "The gradient stays finite for an infinite logit; NaN stays in its element.", "ruling no-clamp",
+                    gradient("logits"), labelled_not_finite, needs_gradient=True, dtypes=FULL, examples=0.5),
     ),
     mutants=LABEL_MUTANTS,
     not_applicable={

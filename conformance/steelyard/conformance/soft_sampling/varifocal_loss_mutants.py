@@ -305,6 +305,8 @@ LABEL_MUTANTS = (
     Mutant("varifocal-labels/cut-logits", "logits cut to [-1000, 1000]", cutting(_LABELLED, "logits", 1e3),
            _LABELLED_GRADIENT),
     Mutant("varifocal-labels/nan-of-infinite", "NaN of infinite logits", nan_of_infinite),
+    Mutant("varifocal-labels/infinite-gradient", "NaN gradient for infinite logits", _LABELLED,
+           _by_targets(infinite_gradient, _LABELLED_GRADIENT)),
     Mutant("varifocal-labels/clamped-gradient", "gradient 0 where the score is beyond [1e-7, 1 - 1e-7]", _LABELLED,
            _by_targets(clamped_gradient, _LABELLED_GRADIENT)),
     Mutant("varifocal-labels/power-rule", _POWER_RULE, _LABELLED, _by_targets(power_rule_grad, _LABELLED_GRADIENT)),

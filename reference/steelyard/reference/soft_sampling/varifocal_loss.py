@@ -12,10 +12,19 @@ here, the opposite of the focal loss.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Bool, Float, float_array, fraction_array, label_array, non_negative, one_of
+from steelyard.reference.checks import (
+    Bool,
+    Float,
+    float_array,
+    fraction_array,
+    label_array,
+    non_negative,
+    one_of,
+    optional_non_negative,
+)
 from steelyard.reference.soft_sampling.focal_loss import sigmoid_focal_loss, sigmoid_focal_loss_grad
 from steelyard.reference.soft_sampling.quality_focal_loss import logits_targets_and_counted
-from steelyard.reference.soft_sampling.soft_target import score_minus_target, soft_cross_entropy
+from steelyard.reference.soft_sampling.soft_target import score_minus_target, soft_cross_entropy, weighted
 
 BRANCHES = ("label", "quality")
 
@@ -75,7 +84,7 @@ def varifocal_loss(
     # CHECKS
     x = float_array("logits", logits)
     q = fraction_array("targets", targets, shape=x.shape)
-    alpha = _optional_non_negative("alpha", alpha)
+    alpha = optional_non_negative("alpha", alpha)
     gamma = non_negative("gamma", gamma)
 
     # RESULT
@@ -111,7 +120,7 @@ def varifocal_loss_grad(
     # CHECKS
     x = float_array("logits", logits)
     q = fraction_array("targets", targets, shape=x.shape)
-    alpha = _optional_non_negative("alpha", alpha)
+    alpha = optional_non_negative("alpha", alpha)
     gamma = non_negative("gamma", gamma)
 
     # RESULT
@@ -179,7 +188,7 @@ def varifocal_loss_with_labels(
     # CHECKS
     x, q, counted = logits_targets_and_counted(logits, labels, quality)
     is_positive = _is_positive(x, labels, q, branch)
-    alpha = _optional_non_negative("alpha", alpha)
+    alpha = optional_non_negative("alpha", alpha)
     gamma = non_negative("gamma", gamma)
 
     # RESULT
@@ -214,7 +223,7 @@ def varifocal_loss_with_labels_grad(
     # CHECKS
     x, q, counted = logits_targets_and_counted(logits, labels, quality)
     is_positive = _is_positive(x, labels, q, branch)
-    alpha = _optional_non_negative("alpha", alpha)
+    alpha = optional_non_negative("alpha", alpha)
     gamma = non_negative("gamma", gamma)
 
     # RESULT
@@ -225,10 +234,9 @@ def _varifocal_loss(
     x: Float, q: Float, is_positive: Bool, alpha: float | None, gamma: float, *, iou_weighted: bool
 ) -> Float:
     weight = q if iou_weighted else np.ones(q.shape)
-    cross_entropy = soft_cross_entropy(x, q)
-    positive = weight * np.where(weight == 0.0, 0.0, cross_entropy)  # weight 0 annuls an infinite loss too
+    positive = weighted(weight, soft_cross_entropy(x, q))
     negative = sigmoid_focal_loss(x, np.zeros(x.shape), alpha=None, gamma=gamma)
-    return np.where(is_positive, positive, _times(alpha, negative))
+    return np.where(is_positive, positive, weighted(1.0 if alpha is None else alpha, negative))
 
 
 def _varifocal_loss_grad(
@@ -237,14 +245,7 @@ def _varifocal_loss_grad(
     weight = q if iou_weighted else np.ones(q.shape)
     positive = weight * score_minus_target(x, q)
     negative = sigmoid_focal_loss_grad(x, np.zeros(x.shape), alpha=None, gamma=gamma)
-    return np.where(is_positive, positive, _times(alpha, negative))
-
-
-def _times(alpha: float | None, values: Float) -> Float:
-    """Values weighted by alpha; a weight of 0 annuls infinite ones too."""
-    if alpha is None:
-        return values
-    return np.zeros(values.shape) if alpha == 0.0 else alpha * values
+    return np.where(is_positive, positive, weighted(1.0 if alpha is None else alpha, negative))
 
 
 def _is_positive(x: Float, labels: ArrayLike, q: Float, branch: str) -> Bool:
@@ -252,8 +253,4 @@ def _is_positive(x: Float, labels: ArrayLike, q: Float, branch: str) -> Bool:
     label = label_array("labels", labels, num_classes=num_classes)
     if one_of("branch", branch, BRANCHES) == "quality":
         return q > 0.0
-    return np.equal(label[..., None], np.arange(num_classes))
-
-
-def _optional_non_negative(name: str, value: float | None) -> float | None:
-    return None if value is None else non_negative(name, value)
+    return label[..., None] == np.arange(num_classes)
