@@ -28,6 +28,7 @@ def batch(seed, channels=4):
 
 
 @pytest.mark.parametrize("seed", range(20))
+@pytest.mark.usefixtures("either_way")
 def test_same_choice_as_specified(seed):
     """Few different losses, infinite ones, ignored candidates, images without positives, fractional ratios."""
     random = np.random.default_rng(seed)
@@ -90,6 +91,7 @@ def test_ignored_logits_may_be_anything():
 
 
 @pytest.mark.parametrize("seed", range(10))
+@pytest.mark.usefixtures("either_way")
 def test_same_round_of_bootstrapping_as_specified(seed):
     """Equal scores and keys, scores on the threshold, infinite ones; with and without a cap."""
     random = np.random.default_rng(seed)

@@ -22,6 +22,7 @@ def image(random, size):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("seed", range(12))
+@pytest.mark.usefixtures("either_way")
 def test_same_negatives_as_specified(seed, dtype):
     """All kinds of floors and edges, with ties of keys and IoUs on the edges."""
     random = np.random.default_rng(seed)
@@ -40,6 +41,7 @@ def test_same_negatives_as_specified(seed, dtype):
 
 
 @pytest.mark.parametrize("seed", range(20))
+@pytest.mark.usefixtures("either_way")
 def test_same_positives_as_specified(seed):
     """Few and many objects; some are filled up, some dropped, some halves round to even."""
     random = np.random.default_rng(seed)

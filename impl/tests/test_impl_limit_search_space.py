@@ -23,6 +23,7 @@ def same(actual, expected):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.usefixtures("either_way")
 def test_same_sample_in_the_range_as_specified(seed, dtype):
     """Ranges with ends on the IoUs, gaps, both roundings, with and without filling up."""
     classes, iou, keys = batch(seed)
@@ -41,6 +42,7 @@ def test_same_sample_in_the_range_as_specified(seed, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.usefixtures("either_way")
 def test_same_sample_by_objectness_as_specified(seed, dtype):
     """Thresholds on the objectness, images without positives, shares that leave a fraction of a negative."""
     labels, objectness, keys = batch(seed)

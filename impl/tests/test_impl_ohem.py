@@ -72,6 +72,7 @@ def test_gradients_of_first_order():
 
 
 @pytest.mark.parametrize("seed", range(8))
+@pytest.mark.usefixtures("either_way")
 def test_same_stratified_choice_as_specified(seed):
     """Shortages of both groups, bounds, ties."""
     _, labels, losses, _ = batch(seed)

@@ -20,8 +20,30 @@ def _leaders(draw, n):
     return draw.boxes(2, n), draw.boolean(2, n), 0.5
 
 
+def _lowest_in_rows(draw, n):
+    return draw.uniform(2, n), draw.boolean(2, n), draw.integers(0, n + 1, 2, 1)
+
+
+def _lowest_of_groups_in_rows(draw, n):
+    return draw.uniform(2, n), draw.integers(-1, 2, 2, n), draw.integers(0, n + 1, 2, 1), 2
+
+
+def _draw_in_rows(draw, n):
+    return draw.integers(-1, 4, 2, n), torch.tensor([3, 4]), 3, 20, 5, 2.5
+
+
+def _lowest_sample_in_rows(draw, n):
+    return draw.integers(-1, 4, 2, n), draw.uniform(2, n), 3, 20, 5, None
+
+
 OPERATORS = {"steelyard::suppress": _suppress, "steelyard::leaders": _leaders}
-"""Arguments of each, for `n` boxes."""
+ON_CPUS = {
+    "steelyard::lowest_in_rows": _lowest_in_rows,
+    "steelyard::lowest_of_groups_in_rows": _lowest_of_groups_in_rows,
+    "steelyard::draw_in_rows": _draw_in_rows,
+    "steelyard::lowest_sample_in_rows": _lowest_sample_in_rows,
+}
+"""Arguments of each, for `n` boxes or candidates."""
 
 
 def test_every_operator_of_the_package_is_checked():
@@ -29,7 +51,10 @@ def test_every_operator_of_the_package_is_checked():
     for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
         importlib.import_module(module.name)
 
-    assert {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("steelyard::")} == set(OPERATORS)
+    assert {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("steelyard::")} == {
+        *OPERATORS,
+        *ON_CPUS,
+    }
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -40,6 +65,15 @@ def test_operator_is_a_good_citizen(name, n, device):
     arguments = [value.to(device) if isinstance(value, Tensor) else value for value in OPERATORS[name](Draw(0), n)]
 
     assert set(torch.library.opcheck(OPDEFS[name], arguments).values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("n", [0, 1, 300])
+@pytest.mark.parametrize("name", ON_CPUS)
+def test_operator_of_cpus_is_a_good_citizen(name, n):
+    """The same."""
+    operator = getattr(torch.ops.steelyard, name.partition("::")[2]).default
+
+    assert set(torch.library.opcheck(operator, ON_CPUS[name](Draw(0), n)).values()) == {"SUCCESS"}
 
 
 def test_a_wrong_fake_implementation_is_noticed():

@@ -7,12 +7,19 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from steelyard.impl import random_sampling
-from steelyard.impl.hard_sampling import keyed_draws, uniform_draws
+from steelyard.impl import cpu_operators, random_sampling
+from steelyard.impl.hard_sampling import (
+    keyed_draws,
+    samples_in_rows,
+    selection_by_digits,
+    selection_in_rows,
+    uniform_draws,
+)
 from steelyard.reference import random_sampling as specified
 
 
 @pytest.mark.parametrize("seed", range(20))
+@pytest.mark.usefixtures("either_way")
 def test_same_sample_as_specified(seed):
     """Random labels with ignored ones, few different keys, all kinds of quota."""
     random = np.random.default_rng(seed)
@@ -31,28 +38,43 @@ def test_same_sample_as_specified(seed):
     np.testing.assert_array_equal(sample.negative.numpy(), expected.negative)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("seed", range(30))
-def test_few_smallest_keys_of_many_blocks(seed):
-    """With a limit the smallest are looked for in few blocks only: the same ones, ties at all borders among them."""
+def test_lowest_by_rows_by_digits_and_within_a_limit(seed, dtype):
+    """The same members, ties at the border, infinite values and zeros of both signs among them."""
     random = np.random.default_rng(seed)
-    limit, length = int(random.integers(1, 5)), int(random.integers(1, 40 * keyed_draws.BLOCK))
-    keys = torch.from_numpy(random.integers(0, [3, 40, 10_000][seed % 3], (3, length)) / 10_000)
+    limit, length = int(random.integers(1, 5)), int(random.integers(1, selection_in_rows.AT_A_TIME))
+    values = torch.from_numpy(random.integers(-1, [2, 40, 10_000][seed % 3], (3, length)) / 10_000).to(dtype)
+    values[:, ::7] *= -1.0
+    values[:, ::5] = torch.inf
     group = torch.from_numpy(random.random((3, length)) < [0.02, 0.5, 1.0][seed // 3 % 3])
     number = torch.from_numpy(random.integers(0, limit + 1, (3, 1)))
 
-    few = keyed_draws.smallest_keys(keys, group, number, limit=limit)
+    by_rows = selection_in_rows.lowest_in_rows(values, group, number)
 
-    assert torch.equal(few, keyed_draws.smallest_keys(keys, group, number))
+    assert torch.equal(by_rows, selection_by_digits.lowest_by_digits(values, group, number))
+    assert torch.equal(by_rows, keyed_draws.lowest_within(values, group, number, min(limit, length)))
+    assert (by_rows.sum(dim=-1, keepdim=True) == number.minimum(group.sum(dim=-1, keepdim=True))).all()
 
 
-@pytest.mark.parametrize("few", [uniform_draws.FEW, 0], ids=["by ranks", "by blocks"])
+WAYS = {
+    "by keys": (samples_in_rows, "SHORT", samples_in_rows.SHORT),
+    "by ranks of one row after the other": (samples_in_rows, "SHORT", 0),
+    "on a GPU, by ranks of all": (uniform_draws, "FEW", uniform_draws.FEW),
+    "on a GPU, by blocks": (uniform_draws, "FEW", 0),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("positives", "negatives", "num_samples", "fraction"),
     [(3, 5, 4, 0.5), (6, 7, 8, 1.0), (7, 9, 7, 0.6), (0, 5, 5, 0.5), (4, 0, 3, 1.0), (2, 18, 3, 0.0), (18, 2, 3, 1.0)],
 )
-def test_without_keys_any_subset_has_one_probability(positives, negatives, num_samples, fraction, few, monkeypatch):
+def test_without_keys_any_subset_has_one_probability(positives, negatives, num_samples, fraction, way, monkeypatch):
     """All subsets of the right size come, equally often: chi-squared at 1e-6, 20,000 draws, one seed."""
-    monkeypatch.setattr(uniform_draws, "FEW", few)
+    monkeypatch.setattr(*WAYS[way])
+    if way.startswith("on a GPU"):
+        monkeypatch.setattr(cpu_operators, "used_for", lambda _: False)
     torch.manual_seed(0)
     labels = torch.tensor([0] * positives + [2] * negatives + [-1] * 70)[torch.randperm(positives + negatives + 70)]
     options = {"num_samples": num_samples, "positive_fraction": fraction}
@@ -73,8 +95,36 @@ def test_without_keys_any_subset_has_one_probability(positives, negatives, num_s
         assert ((times - expected) ** 2 / expected).sum() < chi2.isf(1e-6, subsets - 1)
 
 
+class _Bits:
+    """A generator that gives the same bits all over in its first answer."""
+
+    def __init__(self):
+        self.answers = 0
+        self.bit_generator = self
+
+    def random_raw(self, number):
+        self.answers += 1
+        one_key = np.full(number, 6 * (2**32 + 1), dtype=np.uint64)
+        return one_key if self.answers == 1 else np.random.SFC64(0).random_raw(number)
+
+
+def test_without_keys_equal_ones_at_the_border_are_drawn_anew():
+    """All have one key at first, so that places would decide; the rows stay as they were until keys do."""
+    labels = np.array([[0, 2, 2, 2, -1, 0, 0]])
+    positive, negative = labels == 0, labels == 2
+    rows = samples_in_rows._Rows(slice(1), positive, negative, np.array([3]), np.array([1]), np.array([2]))
+    random = _Bits()
+
+    assert not samples_in_rows._kept_by_keys(random, rows)
+    assert (positive.sum(), negative.sum()) == (3, 3)
+    assert samples_in_rows._kept_by_keys(random, rows)
+    assert (positive.sum(), negative.sum()) == (1, 2)
+
+
+@pytest.mark.usefixtures("either_way")
 def test_without_keys_runs_without_data_and_compiles():
     """meta device, fullgraph, vmap, no candidate at all: right numbers, by ranks and by blocks."""
+    torch.compiler.reset()
     for length in (50, 5000, 0):
         labels = torch.randint(-1, 4, (2, length), generator=torch.Generator().manual_seed(0))
 

@@ -12,7 +12,6 @@ from steelyard.impl.checks import count, discrete_tensor, float_tensor, non_nega
 from steelyard.impl.collectives import summed
 from steelyard.impl.hard_sampling.keyed_draws import lowest
 from steelyard.impl.hard_sampling.random_sampling import Sample
-from steelyard.impl.hard_sampling.selection_by_digits import lowest_by_digits
 from steelyard.impl.soft_sampling.softmax_focal_loss import softmax_focal_loss
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
@@ -78,7 +77,4 @@ def hardest(losses: Tensor, group: Tensor, number: Tensor, *, limit: int | None 
 
     Shapes: `losses` float (..., N), `group` bool (..., N), `number` int (..., 1) -> bool (..., N).
     """
-    easiness = -losses.detach()
-    if limit is not None:
-        return lowest(easiness, group, number, min(limit, losses.shape[-1]))
-    return lowest_by_digits(easiness, group, number)
+    return lowest(-losses.detach(), group, number, limit=limit)

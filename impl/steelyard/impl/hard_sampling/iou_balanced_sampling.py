@@ -6,7 +6,7 @@ Specification: `steelyard.reference.hard_sampling.iou_balanced_sampling`.
 import torch
 from torch import Tensor
 
-from steelyard.impl.checks import count, discrete_tensor, float_tensor, fraction, one_of
+from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_tensor, fraction, one_of
 from steelyard.impl.hard_sampling.keyed_draws import draw_by_groups, key_tensor, smallest_keys
 
 UPPER_EDGES = ("all", "negatives")
@@ -42,11 +42,13 @@ def iou_balanced_negatives(  # noqa: PLR0913 - the bins and the floor, by keywor
     _check_edges(floor_iou, upper)
 
     negative = labels == num_classes
-    iou = max_iou.double()  # the edges are the specification's, to the last bit
+    iou = max_iou.to(compute_dtype(max_iou))
     lower = 0.0 if floor_iou is None else floor_iou
-    above = negative & ((iou > 0.0) if floor_iou == 0.0 else (iou >= lower))
+    reached = iou.unsqueeze(-2) >= _edges(iou, negative, num_bins, lower, upper).unsqueeze(-1)
+    small = torch.int8 if num_bins <= 127 else torch.int32
+    above = negative & ((iou > 0.0) if floor_iou == 0.0 else reached[..., 0, :])
     below = negative & ~above
-    bins = torch.where(above, _bin_of(iou, negative, num_bins, lower, upper), -1)
+    bins = torch.where(above, reached[..., 1:, :].sum(dim=-2, dtype=small), -1)
 
     number = num_negatives.long().unsqueeze(-1)
     wanted = (number * (1.0 - floor_fraction)).long() if floor_fraction else number
@@ -57,17 +59,21 @@ def iou_balanced_negatives(  # noqa: PLR0913 - the bins and the floor, by keywor
     return drawn if floor_iou is None else drawn | smallest_keys(keys, below, number - from_bins)
 
 
-def _bin_of(iou: Tensor, negative: Tensor, num_bins: int, lower: float, upper: str | float) -> Tensor:
-    """The bin of each IoU: how many of the inner edges (..., N, K - 1) it has reached."""
+def _edges(iou: Tensor, negative: Tensor, num_bins: int, lower: float, upper: str | float) -> Tensor:
+    """Lower edges of the bins (..., K), in the dtype of the IoUs.
+
+    They are the specification's, of float64, rounded up: the same IoUs reach them, and none has to be widened.
+    """
     if isinstance(upper, str):
         counted = iou.masked_fill(~negative, 0.0) if upper == "negatives" else iou
-        none = iou.new_zeros((*iou.shape[:-1], 1))  # an image without candidates has a largest IoU too
-        top = torch.cat([counted, none], dim=-1).amax(dim=-1, keepdim=True)
+        if iou.shape[-1] == 0:  # an image without candidates has a largest IoU too
+            counted = iou.new_zeros((*iou.shape[:-1], 1))
+        top = counted.amax(dim=-1, keepdim=True).clamp(min=0.0).double()
     else:
-        top = iou.new_full((1,), upper)
-    inner = torch.arange(1, num_bins, device=iou.device, dtype=iou.dtype)
-    edges = lower + (top - lower) * inner / num_bins
-    return (iou.unsqueeze(-1) >= edges.unsqueeze(-2)).sum(dim=-1)
+        top = iou.new_full((1,), upper, dtype=torch.float64)
+    edges = lower + (top - lower) * torch.arange(num_bins, device=iou.device, dtype=torch.float64) / num_bins
+    near = edges.to(iou.dtype)
+    return torch.where(near.double() < edges, near.nextafter(near.new_full((), torch.inf)), near)
 
 
 def _check_edges(floor_iou: float | None, upper: str | float) -> None:

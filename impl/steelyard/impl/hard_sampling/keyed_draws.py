@@ -6,12 +6,12 @@ Specification: `steelyard.reference.hard_sampling.keyed_draws`.
 import torch
 from torch import Tensor
 
+from steelyard.impl import cpu_operators
 from steelyard.impl.checks import float_tensor
 from steelyard.impl.hard_sampling.selection_by_digits import lowest_by_digits
-from steelyard.impl.slices import in_slices
+from steelyard.impl.hard_sampling.selection_in_rows import lowest_in_rows, lowest_of_groups_in_rows
 
-BLOCK = 32  # keys
-FEW_GROUPS = 4
+FEW_GROUPS = 8
 
 
 def key_tensor(name: str, value: Tensor) -> Tensor:
@@ -25,42 +25,26 @@ def key_tensor(name: str, value: Tensor) -> Tensor:
 def smallest_keys(keys: Tensor, group: Tensor, number: Tensor, *, limit: int | None = None) -> Tensor:
     """The members of a group with the smallest keys: `number` (..., 1), or all if there are fewer.
 
-    A `limit` that `number` never exceeds makes it fast.
+    A `limit` that `number` never exceeds makes it fast on a GPU.
     """
-    if limit is None:
-        return lowest_by_digits(keys, group, number)
-    limit = min(limit, keys.shape[-1])
-    blocks = keys.shape[-1] // BLOCK
-    if torch.compiler.is_compiling() or blocks < 4 * limit:  # one graph for all sizes
-        return lowest(keys, group, number, limit)
-
-    # that many of the smallest keys lie in as many blocks, those with the smallest minima
-    cut = blocks * BLOCK
-    in_blocks = [tensor[..., :cut].unflatten(-1, (blocks, BLOCK)) for tensor in (keys, group)]  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        minima = in_slices(
-            lambda key, member: torch.where(member, key, torch.inf).amin(-1), *in_blocks, shared=keys.ndim
-        )
-    near = lowest(minima, torch.ones_like(minima, dtype=torch.bool), torch.full_like(number, limit), limit)
-    near = torch.where(near, torch.arange(blocks, device=keys.device), blocks)
-    near = near.topk(limit, dim=-1, largest=False).values  # in order, for the sake of equal keys
-    inside = near.unsqueeze(-1).expand(*near.shape, BLOCK)
-    near_keys, near_group = (
-        torch.cat([block.gather(-2, inside).flatten(-2), tensor[..., cut:]], dim=-1)
-        for block, tensor in zip(in_blocks, (keys, group), strict=True)
-    )
-    drawn = lowest(near_keys, near_group, number, limit)
-    place = (near.unsqueeze(-1) * BLOCK + torch.arange(BLOCK, device=keys.device)).flatten(-2)
-    chosen = torch.zeros_like(group).scatter(-1, place, drawn[..., : limit * BLOCK])
-    chosen[..., cut:] = drawn[..., limit * BLOCK :]
-    return chosen
+    return lowest(keys, group, number, limit=limit)
 
 
-def lowest(values: Tensor, group: Tensor, number: Tensor, limit: int) -> Tensor:
-    """The members of a group with the lowest values, of equal ones the first: `number` (..., 1), at most `limit`.
+def lowest(values: Tensor, group: Tensor, number: Tensor, *, limit: int | None = None) -> Tensor:
+    """The members of a group with the lowest values, of equal ones the first: `number` (..., 1), or all if fewer.
 
+    A `limit` that `number` never exceeds makes it fast on a GPU.
     Shapes: `values` float (..., N), `group` bool (..., N) -> bool (..., N).
     """
+    if cpu_operators.used_for(values):
+        return lowest_in_rows(values, group, number)
+    if limit is None:
+        return lowest_by_digits(values, group, number)
+    return lowest_within(values, group, number, min(limit, values.shape[-1]))
+
+
+def lowest_within(values: Tensor, group: Tensor, number: Tensor, limit: int) -> Tensor:
+    """The same, by as many of the lowest values as the limit says."""
     if limit == 0:
         return torch.zeros_like(group)
     values = torch.where(group, values, torch.inf)
@@ -78,7 +62,9 @@ def draw_by_groups(
     One of the two draws by `fill_keys` is empty: either nobody is dropped or nobody joins.
     """
     members = groups >= 0
-    if num_groups is not None and num_groups <= FEW_GROUPS:  # a draw of their own costs less than ranks in all
+    if num_groups is not None and num_groups <= FEW_GROUPS and cpu_operators.used_for(keys):
+        drawn = lowest_of_groups_in_rows(keys, groups, quota, num_groups)
+    elif num_groups is not None and num_groups <= FEW_GROUPS:  # a draw of their own costs less than ranks in all
         is_of_group = groups.unsqueeze(-2) == torch.arange(num_groups, device=groups.device).unsqueeze(-1)
         same_keys = keys.unsqueeze(-2).expand(is_of_group.shape)
         drawn = smallest_keys(same_keys, is_of_group, quota.unsqueeze(-2).expand(*is_of_group.shape[:-1], 1)).any(-2)
@@ -87,8 +73,8 @@ def draw_by_groups(
     taken = drawn.sum(dim=-1, keepdim=True)
     # who is drawn stays or some of the others join: one draw among those, and a number that is not negative
     too_many = taken > total
-    filled = smallest_keys(fill_keys, torch.where(too_many, drawn, members & ~drawn), (total - taken * ~too_many))
-    return torch.where(too_many, filled, drawn | filled)
+    filled = smallest_keys(fill_keys, members & (drawn == too_many), total - taken * ~too_many)
+    return filled | (drawn & ~too_many)
 
 
 def rank_in_group(groups: Tensor, keys: Tensor) -> Tensor:
