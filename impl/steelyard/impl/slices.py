@@ -5,15 +5,15 @@ them away. Without one, each would go to the memory and back, and most of that t
 fresh pages: in slices of half a megabyte the temporaries take the same few places over and over.
 """
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype
 
-Sums = TypeVar("Sums", Tensor, tuple[Tensor, ...])
+Results = TypeVar("Results", Tensor, tuple[Tensor, ...])
 
 SLICES_PER_WIDENING = 16  # for each doubling from the dtype of the input to that of the arithmetic
 SMALL = 2**19  # elements; below that the temporaries are about a megabyte each, and launches cost more
@@ -23,27 +23,35 @@ ALIGNED = 64  # a length of slices of which histograms side by side need no padd
 TEMPORARIES = 8  # of a slice, at once
 
 
-def in_slices(function: Callable[..., Tensor], *tensors: Tensor, shared: int, out: Tensor | None = None) -> Tensor:
+def in_slices(function: Callable[..., Results], *tensors: Tensor, shared: int, out: Tensor | None = None) -> Results:
     """`function(*tensors)`, computed slice by slice along the longest of the first `shared` axes.
 
-    Shapes: all tensors agree in their first `shared` axes, and so does the result, which has no other
+    Shapes: all tensors agree in their first `shared` axes, and so does the result, or all of them, with no other
     dependence along them. In one piece where a graph is recorded, compiled, or the first tensor is small.
-    `out` takes it where it has its dtype, and may be one of the tensors: no slice reads what another one wrote.
+    `out` takes the (first) result where it has its dtype, and may be one of the tensors: no slice reads what another
+    one wrote.
     """
     first = tensors[0]
     if shared == 0 or in_one_piece(first):
         return function(*tensors)
     axis = max(range(shared), key=lambda a: first.shape[a])
-    result, start = out, 0
+    results: list[Tensor] = [] if out is None else [out]
+    start, alone = 0, True
     for slices in _parts_in_cache(*tensors, axis=axis):
-        part = function(*slices)
-        if result is None or result.dtype != part.dtype:
-            result = part.new_empty((*part.shape[:axis], first.shape[axis], *part.shape[axis + 1 :]))
-        result.narrow(axis, start, part.shape[axis]).copy_(part)
-        start += part.shape[axis]
-        del part  # before the next one is made
-    assert result is not None
-    return result
+        found = function(*slices)
+        alone = isinstance(found, Tensor)
+        _write([found] if isinstance(found, Tensor) else found, results, axis, start, first.shape[axis])
+        start += slices[0].shape[axis]
+        del found  # before the next one is made
+    return cast("Results", results[0] if alone else tuple(results))
+
+
+def _write(found: Iterable[Tensor], results: list[Tensor], axis: int, start: int, length: int) -> None:
+    """Copy what a slice gave into the results, which the first slice makes."""
+    for number, part in enumerate(found):
+        if number == len(results) or results[number].dtype != part.dtype:
+            results[number : number + 1] = [part.new_empty((*part.shape[:axis], length, *part.shape[axis + 1 :]))]
+        results[number].narrow(axis, start, part.shape[axis]).copy_(part)
 
 
 def in_one_piece(first: Tensor) -> bool:
@@ -87,7 +95,7 @@ def _keep_freed_memory(first: Tensor, number: int) -> None:
         first.new_empty(TEMPORARIES * (first.numel() // number), dtype=compute_dtype(first))
 
 
-def sum_in_slices(function: Callable[..., Sums], *tensors: Tensor, shared: int | None = None) -> Sums:
+def sum_in_slices(function: Callable[..., Results], *tensors: Tensor, shared: int | None = None) -> Results:
     """`function(*tensors)` where the function of the whole is the sum of those of parts along a shared axis.
 
     All axes are shared by default. Bounds the temporaries of an eager pass as `in_slices` does, where nothing of the

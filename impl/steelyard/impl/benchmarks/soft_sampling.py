@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from steelyard.impl.benchmarks.case import Axes, Call, Case, Growth, Inputs, Peer
+from steelyard.impl.benchmarks.case import Axes, Call, Case, Floor, Growth, Inputs, Peer
 from steelyard.impl.benchmarks.scenes import anchor_labels, detector_logits, one_hot
 from steelyard.impl.soft_sampling.distribution_focal_loss import distribution_focal_loss
 from steelyard.impl.soft_sampling.focal_loss import sigmoid_focal_loss, sigmoid_focal_loss_with_labels
@@ -241,6 +241,27 @@ def _mmdet_distribution(inputs: Inputs) -> Call:
     return lambda: focal(inputs["logits"].flatten(0, -2), targets)
 
 
+# --- floors: forward and backward in one call -----------------------------------------------------------------------
+
+
+def _distribution_floor(inputs: Inputs) -> Call:
+    logits = inputs["logits"].detach()
+    of_side = torch.ones_like(logits[..., :1])
+    return lambda: torch.softmax(logits, dim=-1).mul_(of_side)
+
+
+def _distribution_floor_compiled(inputs: Inputs) -> Call:
+    """The sums of a side before its shares: no compiler can write the gradient while it adds up."""
+    logits = inputs["logits"].detach()
+
+    def call() -> tuple[Tensor, Tensor]:
+        highest = logits.amax(dim=-1, keepdim=True)
+        total = (logits - highest).exp().sum(dim=-1, keepdim=True)
+        return total.log().sum(), (logits - highest).exp() * total.reciprocal()
+
+    return call
+
+
 _DENSE_FOCAL = (
     Peer("torchvision", _torchvision_focal),
     Peer("fvcore", _fvcore_focal),
@@ -400,6 +421,10 @@ CASES = (
         takes=("logits", "targets"),
         differentiates=("logits",),
         peers=(Peer("mmdet", _mmdet_distribution),),
+        floors=(
+            Floor("softmax over the bins, times a number of the side", _distribution_floor),
+            Floor("highest, sum of exp, and exp times a number of the side", _distribution_floor_compiled, True),
+        ),
         likeness="the same float32 targets for all, below the last bin, at which mmdet raises",
         goal=(1.5, 3.0),
         growth=(Growth("N", (1_000, 10_000, 100_000, 1_000_000)), Growth("bins", (5, 9, 17, 33, 65))),

@@ -1,4 +1,4 @@
-"""Distribution focal loss: one softmax over the bins, mended in the two bins beside the target.
+"""Distribution focal loss: one exp of every bin and pass, the two bins beside the target apart.
 
 Specification: `steelyard.reference.soft_sampling.distribution_focal_loss`.
 """
@@ -28,7 +28,8 @@ def masked_distribution_focal_loss(logits: Tensor, targets: Tensor, counted: Ten
 
     Shapes: `logits` (..., n + 1), `targets` (...), `counted` bool (...) or None for all -> (...).
     """
-    loss: Tensor = _DistributionFocalLoss.apply(logits, targets, counted)  # type: ignore[no-untyped-call]
+    loss: Tensor
+    loss, *_ = _DistributionFocalLoss.apply(logits, targets, counted)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -76,80 +77,75 @@ def boxes_from_distances(points: Tensor, distances: Tensor, strides: Tensor) -> 
 
 
 class _DistributionFocalLoss(torch.autograd.Function):
-    """Keeps only the logits, the targets and the mask."""
+    """Keeps the logits, the targets and the mask, and of every side three numbers that spare the sums over its bins."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(logits: Tensor, targets: Tensor, counted: Tensor | None) -> Tensor:
-        def loss(logits: Tensor, targets: Tensor, *counted: Tensor) -> Tensor:
+    def forward(logits: Tensor, targets: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        def loss(logits: Tensor, targets: Tensor, *counted: Tensor) -> tuple[Tensor, ...]:
+            z = logits.to(compute_dtype(logits))
+            near, far, w_far = _two_bins(targets.to(z.dtype).unsqueeze(-1), num_bins=z.shape[-1])
+            highest = z.amax(dim=-1, keepdim=True)
             if torch.compiler.is_compiling():
-                return _masked(_compiled_loss(logits, targets), *counted)
-            log_shares = torch.log_softmax(logits.to(compute_dtype(logits)), dim=-1)
-            lower, w_lower, w_upper = _two_bins(targets.to(log_shares.dtype), num_bins=log_shares.shape[-1])
-            of_lower, of_upper = log_shares.gather(-1, lower), log_shares.gather(-1, lower + 1)
-            upper_is_larger = of_upper > of_lower
-            # log1p of the other shares: the logarithm of a share near 1 keeps its digits
-            larger = lower + upper_is_larger
-            others = log_shares.exp().scatter(-1, larger, 0.0).sum(dim=-1, keepdim=True)
-            of_larger = torch.where(others < 0.5, torch.log1p(-others), torch.maximum(of_lower, of_upper))
-            values = _weighted(w_lower, -torch.where(upper_is_larger, of_lower, of_larger))
-            values = values + _weighted(w_upper, -torch.where(upper_is_larger, of_larger, of_upper))
-            return _masked(values.squeeze(-1), *counted)
+                at_near = _at(near, z).sum(dim=-1, keepdim=True)
+                at_far = _at(far, z).sum(dim=-1, keepdim=True)
+                e_near = (at_near - highest).exp()
+                others = _besides(near, (z - highest).exp()).sum(dim=-1, keepdim=True)
+            else:
+                near_bin = near.to(torch.int64)
+                at_near, at_far = z.gather(-1, near_bin), z.gather(-1, far.to(torch.int64))
+                e_near = (at_near - highest).exp()
+                e = (z - _mapped_with(highest, w_far)).exp_()
+                # exactly 0 if it is the highest one; else a rounding beside others of more than 1
+                others = e.scatter_add_(-1, near_bin, -e_near).sum(dim=-1, keepdim=True)
+            # the highest share is 1, and not added: the logarithm of a share near 1 keeps its digits
+            nearest = (others + (e_near - 1.0)).log1p() - (at_near - highest)
+            values = torch.addcmul(nearest, w_far, at_near - at_far)
+            return _masked(values.squeeze(-1), *counted), highest, others, e_near
 
         tensors = (logits, targets) if counted is None else (logits, targets, counted)
-        return in_slices(loss, *tensors, shared=targets.ndim)
+        values, highest, others, e_near = in_slices(loss, *tensors, shared=targets.ndim)
+        return values, highest, others, e_near
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *output[1:])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        def gradient(logits: Tensor, targets: Tensor, grad: Tensor, *counted: Tensor) -> Tensor:
-            if torch.compiler.is_compiling():
-                derivative = grad.unsqueeze(-1) * _compiled_derivative(logits, targets)
-                return _masked(derivative, *(mask.unsqueeze(-1) for mask in counted)).to(logits.dtype)
-            shares = torch.softmax(logits.to(compute_dtype(logits)), dim=-1)
-            lower, w_lower, w_upper = _two_bins(targets.to(shares.dtype), num_bins=shares.shape[-1])
-            upper_is_near = w_upper > w_lower
-            near = torch.where(upper_is_near, lower + 1, lower)
-            far = torch.where(upper_is_near, lower, lower + 1)
-            w_far = torch.where(upper_is_near, w_lower, w_upper)
-            # share - w_near as w_far - (1 - share), with 1 - share summed up: nothing cancels when both are near 1
-            at_near = w_far - shares.scatter(-1, near, 0.0).sum(dim=-1, keepdim=True)
-            at_far = shares.gather(-1, far) - w_far
-            derivative = shares.scatter(-1, torch.cat([near, far], dim=-1), torch.cat([at_near, at_far], dim=-1))
-            derivative = grad.unsqueeze(-1) * derivative
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        if grad is None:
+            return None, None, None
+        recorded = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        written_out = recorded or torch.compiler.is_compiling()
+
+        def gradient(logits: Tensor, targets: Tensor, grad: Tensor, *rows: Tensor) -> Tensor:
+            highest, others, e_near, *counted = rows
+            z, grad = logits.to(compute_dtype(logits)), grad.unsqueeze(-1)
+            near, far, w_far = _two_bins(targets.to(z.dtype).unsqueeze(-1), num_bins=z.shape[-1])
+            if written_out:
+                e = (z - highest).exp()
+                if recorded:  # the sums depend on the logits
+                    others, e_near = (part(near, e).sum(dim=-1, keepdim=True) for part in (_besides, _at))
+            else:
+                e = (z - _mapped_with(highest, w_far, grad)).exp_()
+            of_far, per_total = grad * w_far, grad / (others + e_near)
+            # share - w_near as w_far - (1 - share), with 1 - share from the others: nothing cancels if both are near 1
+            of_near = torch.addcmul(of_far, per_total, others, value=-1.0)
+            if written_out:
+                derivative = torch.where(_is(near, e), of_near, e * per_total - _at(far, of_far.expand(e.shape)))
+            else:
+                near_bin = near.to(torch.int64)
+                e = e.scatter_add_(-1, near_bin, -e_near)
+                derivative = e.mul_(per_total).scatter_add_(-1, near_bin, of_near)
+                derivative = derivative.scatter_add_(-1, far.to(torch.int64), -of_far)
             return _masked(derivative, *(mask.unsqueeze(-1) for mask in counted)).to(logits.dtype)
 
-        logits, targets, counted = ctx.saved_tensors
-        tensors = (logits, targets, grad) if counted is None else (logits, targets, grad, counted)
+        logits, targets, counted, *rows = ctx.saved_tensors
+        tensors = [logits, targets, grad, *rows] if counted is None else [logits, targets, grad, *rows, counted]
         return in_slices(gradient, *tensors, shared=targets.ndim), None, None
-
-
-def _compiled_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """The loss by comparisons with bin numbers, which are fused, where a scatter is not."""
-    z = _below_highest(logits)
-    lower, w_lower, w_upper = _two_bins(targets.to(z.dtype), num_bins=z.shape[-1])
-    is_highest = _bins(z) == z.argmax(dim=-1, keepdim=True)
-    log_total = torch.log1p(z.exp().masked_fill(is_highest, 0.0).sum(dim=-1, keepdim=True))
-    values = _weighted(w_lower, log_total - z.gather(-1, lower))
-    return (values + _weighted(w_upper, log_total - z.gather(-1, lower + 1))).squeeze(-1)
-
-
-def _compiled_derivative(logits: Tensor, targets: Tensor) -> Tensor:
-    """The derivative likewise."""
-    e = _below_highest(logits).exp()
-    bins = _bins(e)
-    total = e.sum(dim=-1, keepdim=True)
-    lower, w_lower, w_upper = _two_bins(targets.to(e.dtype), num_bins=e.shape[-1])
-    upper_is_near = w_upper > w_lower
-    near = torch.where(upper_is_near, lower + 1, lower)
-    far = torch.where(upper_is_near, lower, lower + 1)
-    w_far = torch.where(upper_is_near, w_lower, w_upper)
-    at_near = w_far - e.masked_fill(bins == near, 0.0).sum(dim=-1, keepdim=True) / total
-    return torch.where(bins == near, at_near, e / total - torch.where(bins == far, w_far, 0.0))
 
 
 class _DistributionExpectation(torch.autograd.Function):
@@ -184,9 +180,37 @@ class _DistributionExpectation(torch.autograd.Function):
 
 
 def _two_bins(y: Tensor, *, num_bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Lower bin and the weights of it and the next, (..., 1). Clamped, so that no target reads out of bounds."""
-    lower = y.detach().floor().to(torch.int64).clamp(0, num_bins - 2)
-    return lower.unsqueeze(-1), (lower + 1 - y).unsqueeze(-1), (y - lower).unsqueeze(-1)
+    """The bin nearest to y, the one beyond y and its weight; the same bin, with weight 0, where y is a bin.
+
+    As floats, which compare fast; clamped, so that no target reads out of bounds.
+    """
+    n = num_bins - 1
+    y = y.detach()
+    near = y.round().clamp(0, n).nan_to_num(0.0)
+    beyond = y - near
+    return near, (near + beyond.sign()).clamp(0, n).nan_to_num(0.0), beyond.abs()
+
+
+def _is(bin_number: Tensor, values: Tensor) -> Tensor:
+    """Where a side's bin is. Comparisons are fused by a compiler, and a scatter is not."""
+    return bin_number == torch.arange(values.shape[-1], dtype=bin_number.dtype, device=bin_number.device)
+
+
+def _at(bin_number: Tensor, values: Tensor) -> Tensor:
+    """The values there, and 0 besides."""
+    return torch.where(_is(bin_number, values), values, 0.0)
+
+
+def _besides(bin_number: Tensor, values: Tensor) -> Tensor:
+    """The values besides, and 0 there."""
+    return torch.where(_is(bin_number, values), 0.0, values)
+
+
+def _mapped_with(row: Tensor, *others: Tensor) -> Tensor:
+    """The row, mapped over what `vmap` maps the others over: what is made of it may be changed in place by them."""
+    for other in others:
+        row = torch.add(row, other, alpha=0.0)
+    return row
 
 
 def _below_highest(logits: Tensor) -> Tensor:
@@ -196,11 +220,6 @@ def _below_highest(logits: Tensor) -> Tensor:
 
 def _bins(z: Tensor) -> Tensor:
     return torch.arange(z.shape[-1], device=z.device)
-
-
-def _weighted(weight: Tensor, value: Tensor) -> Tensor:
-    """Product in which a weight of 0 annuls an infinite value too."""
-    return torch.where(weight == 0, 0.0, weight * value)
 
 
 def _masked(values: Tensor, *counted: Tensor) -> Tensor:
