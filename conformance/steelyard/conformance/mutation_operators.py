@@ -49,6 +49,7 @@ _COMMUTE = {
     "logical_and",
     "logical_or",
     "array_equal",
+    "hypot",
     "logaddexp",
     "aligned_iou",  # of the specification
 }

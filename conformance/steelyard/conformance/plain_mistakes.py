@@ -51,6 +51,16 @@ def without(function: Function, name: str, like: str, stand_in: Callable[[int], 
     return mutant
 
 
+def without_mask(function: Function, name: str, like: str) -> Function:
+    """It takes a mask that is left out for one of nothing, of the shape of the argument `like`."""
+
+    @wraps(function)
+    def mutant(**keywords: Any) -> Any:  # noqa: ANN401
+        return function(**{name: np.zeros(np.shape(keywords[like]), dtype=bool), **keywords})
+
+    return mutant
+
+
 def none_of(number: int) -> Array:
     """A mask of nothing."""
     return np.zeros(number, dtype=bool)

@@ -59,6 +59,8 @@ from steelyard.conformance.soft_sampling.ghm_laws import (
 )
 from steelyard.conformance.soft_sampling.ghm_mutants import EXACT_MUTANTS, LABEL_MUTANTS, MUTANTS
 from steelyard.conformance.soft_sampling.ghm_requirements import (
+    further_region_requirements,
+    further_window_requirements,
     region_requirements,
     region_twice,
     window_requirements,
@@ -96,6 +98,7 @@ GHM_CLASSIFICATION_LOSS = Technique(
         Requirement("GHMC-27", Level.MUST, Kind.INVARIANCE, "GHM-C(x, y) is GHM-C(-x, 1 - y).", "equation 3",
                     same_as(mirrored, "value of the mirrored case"), ordinary, dtypes=FULL, examples=0.3,
                     no_mutant=IMPLIED.format("GHMC-1")),
+        *further_region_requirements("GHMC", 28, BY_TARGETS, "valid", "state"),
     ),
     mutants=MUTANTS,
     rulings=_RULINGS,
@@ -138,6 +141,8 @@ GHM_CLASSIFICATION_LOSS_WITH_LABELS = replace(
                     "It is the form by targets: background is negative in all channels, ignored in none an example.",
                     "equation 8", loss_of_targets, labelled, dtypes=FULL, examples=0.3,
                     no_mutant=IMPLIED.format("GHML-1")),
+        *further_region_requirements("GHML", 27, BY_LABELS, "state",
+                                     no_mutant="GHML-2 has photographs in thirty regions"),
     ),
     mutants=LABEL_MUTANTS,
 )  # fmt: skip
@@ -164,6 +169,7 @@ EXACT_GHM_CLASSIFICATION_LOSS = Technique(
         Requirement("GHMX-21", Level.MUST, Kind.INVARIANCE, "The loss of (x, y) is that of (-x, 1 - y).",
                     "equation 3", same_as(mirrored, "value of the mirrored case"), exact, dtypes=FULL, examples=0.3,
                     no_mutant=IMPLIED.format("GHMX-1")),
+        *further_window_requirements("GHMX", 22, EXACT),
     ),
     mutants=EXACT_MUTANTS,
     rulings=(NOT_A_NUMBER, NO_EXAMPLE, NOT_VALID, ONE_HISTOGRAM, CONSTANT, TERMS, HALVES),

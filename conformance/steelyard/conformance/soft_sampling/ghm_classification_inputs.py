@@ -18,6 +18,7 @@ from steelyard.conformance.soft_sampling.ghm_inputs import (
     BINS,
     EPSILON,
     Options,
+    beside_examples,
     clear_classification,
     clear_logits,
     clear_window_logits,
@@ -28,6 +29,7 @@ from steelyard.conformance.soft_sampling.ghm_inputs import (
     draw_valid,
     loss_shape,
     not_valid,
+    valid_of,
     with_bins,
 )
 from steelyard.conformance.soft_sampling.ghm_laws import (
@@ -52,7 +54,8 @@ def _elements(x: Array, y: Array, valid: Array) -> Elements:
 
 def elements_of(case: Case) -> Elements:
     """Cross entropies, from the definition of the logarithms."""
-    return _elements(case.arguments["logits"], case.arguments["targets"], case.arguments["valid"])
+    logits = case.arguments["logits"]
+    return _elements(logits, case.arguments["targets"], valid_of(case, logits.shape))
 
 
 def elements_of_labels(case: Case) -> Elements:
@@ -147,6 +150,11 @@ def not_finite(draw: Draw) -> Case:
 def not_valid_not_finite(draw: Draw) -> Case:
     """The same, not valid."""
     return _with_valid_first(_spoilt(draw, ordinary(draw)), valid=False)
+
+
+def nan_beside_examples(draw: Draw) -> Case:
+    """An example that is NaN, and others."""
+    return beside_examples(draw, unaveraged(draw), "logits")
 
 
 def _spoilt(draw: Draw, case: Case) -> Case:
@@ -245,7 +253,8 @@ _EXTREME = {
 BY_TARGETS = Inputs(
     argument="logits", read=elements_of, ordinary=ordinary, unaveraged=unaveraged, averaged=averaged,
     extreme=extreme, ties=on_edges, empty=without_examples, not_finite=not_finite,
-    not_valid_not_finite=not_valid_not_finite, unreduced=unreduced, other=other_bins, scenes=(scene,),
+    not_valid_not_finite=not_valid_not_finite, nan_beside_examples=nan_beside_examples,
+    unreduced=unreduced, other=other_bins, scenes=(scene,),
     averaged_scenes=(averaged_scene,), half_scenes=(half_scene, half_region), half_crowds=(half_crowd,),
     padding={"logits": 0.0, "targets": 0, "valid": 0},
     second="targets", element="cross entropy", source="equations 8 to 13", reaches=_REACHES, extreme_reaches=_EXTREME,
@@ -334,6 +343,11 @@ def labelled_not_finite(draw: Draw) -> Case:
     return case.with_arguments(labels=np.maximum(case.arguments["labels"], 0))
 
 
+def labelled_nan_beside_examples(draw: Draw) -> Case:
+    """A NaN logit of an anchor that counts, and others."""
+    return beside_examples(draw, labelled_unaveraged(draw), "logits")
+
+
 def ignored_not_finite(draw: Draw) -> Case:
     """A NaN or infinite logit of an ignored anchor."""
     case = _spoilt(draw, labelled(draw))
@@ -383,7 +397,8 @@ def half_labelled_crowd(seed: int) -> Case:
 BY_LABELS = Inputs(
     argument="logits", read=elements_of_labels, ordinary=labelled, unaveraged=labelled_unaveraged,
     averaged=labelled_averaged, extreme=labelled_extreme, ties=labelled_on_edges, empty=labelled_without_examples,
-    not_finite=labelled_not_finite, not_valid_not_finite=ignored_not_finite, unreduced=labelled_unreduced,
+    not_finite=labelled_not_finite, not_valid_not_finite=ignored_not_finite,
+    nan_beside_examples=labelled_nan_beside_examples, unreduced=labelled_unreduced,
     other=labelled_other_bins, scenes=(photograph, labelled_scene),
     half_scenes=(half_labelled_scene, half_labelled_region),
     half_crowds=(half_labelled_crowd,), padding={"logits": 0.0, "labels": -1}, second="labels",
@@ -453,6 +468,11 @@ def exact_not_finite(draw: Draw) -> Case:
     return _with_valid_first(_spoilt(draw, exact(draw)), valid=True)
 
 
+def exact_nan_beside_examples(draw: Draw) -> Case:
+    """An example that is NaN, and others."""
+    return beside_examples(draw, exact(draw), "logits")
+
+
 def exact_not_valid_not_finite(draw: Draw) -> Case:
     """The same, not valid."""
     return _with_valid_first(_spoilt(draw, exact(draw)), valid=False)
@@ -491,7 +511,7 @@ def half_exact_window(seed: int) -> Case:
 EXACT = Inputs(
     argument="logits", read=elements_of, ordinary=exact, extreme=exact_extreme, ties=exact_ties,
     empty=exact_without_examples, not_finite=exact_not_finite, not_valid_not_finite=exact_not_valid_not_finite,
-    unreduced=exact_unreduced, other=exact_other, scenes=(exact_scene,),
+    nan_beside_examples=exact_nan_beside_examples, unreduced=exact_unreduced, other=exact_other, scenes=(exact_scene,),
     half_scenes=(half_exact_scene, half_exact_window),
     padding=BY_TARGETS.padding, second="targets", element="cross entropy", source="equations 4 to 8",
     tie_text="A neighbour half a window below counts, half a window above does not.", tie_options=("epsilon",),

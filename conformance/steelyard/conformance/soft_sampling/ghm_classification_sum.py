@@ -33,6 +33,7 @@ from steelyard.conformance.soft_sampling.ghm_laws import (
     CONSTANT,
     HALVES,
     NO_EXAMPLE,
+    NOT_A_NUMBER,
     REGION_OPTIONS,
     TWO_NORMS,
     practical_errors,
@@ -68,6 +69,7 @@ def _of(generator: Generator) -> Generator:
 ordinary = _of(of_mean.unaveraged)
 empty = _of(of_mean.without_examples)
 extreme = _of(of_mean.extreme)
+nan_beside_examples = _of(of_mean.nan_beside_examples)
 other_bins = _of(of_mean.other_bins)
 
 
@@ -131,7 +133,8 @@ def _overflowing(**keywords: Any) -> Array:  # noqa: ANN401
 
 
 def _lost_gradient(**keywords: Any) -> Array:  # noqa: ANN401
-    lost = np.abs(np.asarray(keywords["logits"], dtype=np.float64)) > 700.0
+    logits = np.asarray(keywords["logits"], dtype=np.float64)
+    lost = (np.abs(logits) > 700.0) & np.isfinite(logits)
     return np.where(lost & keywords["valid"], np.nan, _GRAD(**keywords))
 
 
@@ -147,6 +150,11 @@ def _half_sum(**keywords: Any) -> Array:  # noqa: ANN401
 
 def _one_more(**keywords: Any) -> Array:  # noqa: ANN401
     return np.asarray(_SUM(**keywords) + (not np.any(keywords["valid"])))
+
+
+def _nan_counted(**keywords: Any) -> Array:  # noqa: ANN401
+    valid = np.asarray(keywords["valid"])
+    return _GRAD(**keywords) * valid.sum() / number_of(valid & ~np.isnan(keywords["logits"]))
 
 
 _MUTANTS = (
@@ -168,6 +176,8 @@ _MUTANTS = (
     Mutant("ghm-sum/many-gradient", "a gradient of more than 10,000 elements off", _SUM,
            _scaled(lambda valid: 1.0 + 1e-2 * (valid.size > 10_000))[1]),
     Mutant("ghm-sum/one-without-examples", "1 without an example", _one_more),
+    Mutant("ghm-sum/nan-in-gradient", "NaN counted in the number of examples that multiplies the gradient", _SUM,
+           _nan_counted),
     Mutant("ghm-sum/in-place", "the logits overwritten", mistakes.overwriting(_SUM, "logits")),
     Mutant("ghm-sum/unchecked", "no check of its options", mistakes.unchecked(
         _SUM, bins=lambda bins: max(bins, 1), norm=lambda norm: norm if norm in ("nonempty", "M") else "M")),
@@ -224,9 +234,13 @@ GHM_CLASSIFICATION_SUM = Technique(
         Requirement("GHMS-11", Level.MAY, Kind.ERROR, "Targets of another shape, no region, an unknown norm: refused.",
                     "house rule", refuses(bad_shape("targets"), bad_option("bins", 0), bad_option("norm", "none")),
                     ordinary, dtypes=FULL, examples=0.2),
+        Requirement("GHMS-12", Level.MAY, Kind.EXTREME,
+                    "The gradient of NaN is NaN, and it is not counted; an infinite input gives the limit.",
+                    "ruling not-a-number", gradient("logits"), nan_beside_examples, needs_gradient=True, dtypes=FULL,
+                    examples=0.5),
     ),
     mutants=_MUTANTS,
-    rulings=(TWO_NORMS, CONSTANT, NO_EXAMPLE, HALVES),
+    rulings=(TWO_NORMS, CONSTANT, NO_EXAMPLE, NOT_A_NUMBER, HALVES),
     not_applicable={
         Kind.DETACHED: "GHMS-2 says it of the weights", Kind.LIMIT: "GHMS-4 is that of few regions",
         Kind.INVARIANCE: "a sum; ghm_classification_loss has the orders", Kind.CONSERVATION: "as of its mean",

@@ -251,9 +251,25 @@ def twice(case: Case) -> Case:
     return elementwise(case, lambda values: np.concatenate([values, values]), "state")
 
 
+def beside_examples(draw: Draw, case: Case, name: str) -> Case:
+    """Every element twice, all of them examples; then the first is NaN, and sometimes the last infinite."""
+    doubled = twice(case)
+    values = doubled.arguments[name]
+    values.flat[0] = np.nan
+    values.flat[-1] = draw.choice((np.inf, -np.inf, values.flat[-1]))
+    if "labels" in doubled.arguments:
+        return doubled.with_arguments(labels=np.maximum(doubled.arguments["labels"], 0))
+    return doubled.with_arguments(valid=np.ones(values.shape, dtype=np.bool_))
+
+
 def not_valid(case: Case) -> Case:
     """No element is an example."""
     return case.with_arguments(valid=np.zeros(case.arguments["valid"].shape, dtype=np.bool_))
+
+
+def valid_of(case: Case, shape: tuple[int, ...]) -> Array:
+    """Which elements are examples; without a mask all of them."""
+    return case.arguments.get("valid", np.ones(shape, dtype=np.bool_))
 
 
 def number_of(mask: Array) -> int:

@@ -180,7 +180,7 @@ def region_weights(elements: Elements, case: Case) -> Array:
     """The weights of a case's own options."""
     names = ("bins", "norm", "momentum", "ema")
     options = {name: case.options[name] for name in names}
-    return unit_region_weights(elements.norms, elements.valid, case.arguments["state"], **options).weights  # type: ignore[arg-type]
+    return unit_region_weights(elements.norms, elements.valid, case.arguments.get("state"), **options).weights  # type: ignore[arg-type]
 
 
 def window_weights(elements: Elements, case: Case) -> Array:

@@ -16,6 +16,7 @@ from steelyard.conformance.plain_mistakes import (
     overwriting,
     replacing_nan,
     unchecked,
+    without_mask,
 )
 from steelyard.conformance.soft_sampling.ghm_inputs import number_of
 from steelyard.conformance.soft_sampling.gradient_density_mutants import (
@@ -29,6 +30,8 @@ from steelyard.conformance.soft_sampling.gradient_density_mutants import (
     right_regions,
     right_windows,
     squared_weights,
+    ten_regions,
+    without_state,
 )
 from steelyard.reference.logistic import log_sigmoid
 from steelyard.reference.soft_sampling import ghm as oracle
@@ -169,6 +172,12 @@ def over_all(values: Array, weights: Array, valid: Array) -> Array:
     return harmonized_mean_terms(values, weights, valid) * counted / max(np.size(values), 1)
 
 
+def nan_counted(values: Array, weights: Array, valid: Array) -> Array:
+    """Divided by the number of valid elements, NaN among them."""
+    counted = number_of(_counted(weights, valid))
+    return harmonized_mean_terms(values, weights, valid) * counted / number_of(valid)
+
+
 def over_weights(values: Array, weights: Array, valid: Array) -> Array:
     """Divided by the sum of the weights."""
     counted = _counted(weights, valid)
@@ -201,11 +210,11 @@ def ignored_derivative(values: Array, weights: Array, valid: Array) -> Array:
 
 
 def clamped(derivative: Loss, size: Callable[..., Array], largest: float) -> Loss:
-    """No gradient where an input is large."""
+    """No gradient where an input is large, but finite."""
 
     def mutant(**keywords: Any) -> Array:  # noqa: ANN401
-        exact = np.asarray(derivative(**keywords))
-        return np.where(size(**keywords) > largest, 0.0, exact)
+        exact, sizes = np.asarray(derivative(**keywords)), size(**keywords)
+        return np.where((sizes > largest) & np.isfinite(sizes), 0.0, exact)
 
     return mutant
 
@@ -345,6 +354,12 @@ def shared_mutants(name: str, loss: Loss, grad: Loss, build: Loss, build_grad: L
         Mutant(f"{name}/broadcast", f"{second} broadcast to {first} of another shape",
                broadcasting(loss, second, first)),
         Mutant(f"{name}/raises-on-empty", "an error on empty input", failing_on_empty(loss, first)),
+        Mutant(f"{name}/ten-regions-gradient", "the gradient of ten regions whatever was asked for", loss,
+               build_grad(ten_regions)),
+        Mutant(f"{name}/nan-in-gradient", "NaN counted in the number of examples that divides the gradient", loss,
+               build_grad(mean=nan_counted)),
+        Mutant(f"{name}/no-state-is-one", "an average that starts from one example in every region",
+               without_state(loss)),
     ]  # fmt: skip
 
 
@@ -380,6 +395,11 @@ def shared_exact_mutants(
         Mutant(f"{name}/broadcast", f"{second} broadcast to {first} of another shape",
                broadcasting(loss, second, first)),
         Mutant(f"{name}/raises-on-empty", "an error on empty input", failing_on_empty(loss, first)),
+        Mutant(f"{name}/fixed-window-gradient", "the gradient of a window of 0.1 whatever was asked for", loss,
+               build_grad(next(wrong.function for wrong in WRONG_WINDOWS if wrong.id == "fixed-window"))),
+        Mutant(f"{name}/nan-in-gradient", "NaN counted in the number of examples that divides the gradient", loss,
+               build_grad(mean=nan_counted)),
+        Mutant(f"{name}/no-mask-is-none", "no example without a mask", without_mask(loss, "valid", first)),
     ]  # fmt: skip
 
 
@@ -401,6 +421,7 @@ MUTANTS = (
            clamped(_GRADIENT, logit_size, LARGEST_LOGIT)),
     Mutant("ghm-classification/ignored-gradient", "a gradient for what is not valid", _LOSS,
            classification_grad(mean=ignored_derivative)),
+    Mutant("ghm-classification/no-mask-is-none", "no example without a mask", without_mask(_LOSS, "valid", "logits")),
 )  # fmt: skip
 
 

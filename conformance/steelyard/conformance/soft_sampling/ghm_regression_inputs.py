@@ -19,6 +19,7 @@ from steelyard.conformance.soft_sampling.ghm_inputs import (
     EPSILON,
     MU,
     Options,
+    beside_examples,
     clear_regression,
     clear_window_regression,
     difference_of_norm,
@@ -28,6 +29,7 @@ from steelyard.conformance.soft_sampling.ghm_inputs import (
     draw_valid,
     loss_shape,
     not_valid,
+    valid_of,
     with_bins,
 )
 from steelyard.conformance.soft_sampling.ghm_laws import (
@@ -139,7 +141,7 @@ def elements_of(case: Case) -> Elements:
     return Elements(
         oracle.authentic_smooth_l1_loss(predictions, targets, mu=mu),
         oracle.authentic_smooth_l1_gradient_norm(predictions, targets, mu=mu),
-        case.arguments["valid"],
+        valid_of(case, predictions.shape),
         sizes,
     )
 
@@ -179,6 +181,11 @@ def other_bins(draw: Draw) -> Case:
 def regions_of_other_mu(draw: Draw) -> Case:
     """Other bends than 0.02."""
     return clear_regression(_drawn(draw, mu=draw.choice(_OTHER_MU)))
+
+
+def unaveraged_of_other_mu(draw: Draw) -> Case:
+    """The same without a moving average."""
+    return clear_regression(_drawn(draw, averaged=False, mu=draw.choice(_OTHER_MU)))
 
 
 def on_edges(draw: Draw) -> Case:
@@ -232,6 +239,11 @@ def _with_valid_first(case: Case, *, valid: bool) -> Case:
 def not_finite(draw: Draw) -> Case:
     """An example that is NaN or infinite."""
     return _with_valid_first(_spoilt(draw, ordinary(draw)), valid=True)
+
+
+def nan_beside_examples(draw: Draw) -> Case:
+    """An example that is NaN, and others."""
+    return beside_examples(draw, unaveraged(draw), "predictions")
 
 
 def not_valid_not_finite(draw: Draw) -> Case:
@@ -298,7 +310,8 @@ _REACHES = {
 REGIONS = Inputs(
     argument="predictions", read=elements_of, ordinary=ordinary, unaveraged=unaveraged, averaged=averaged,
     extreme=extreme, ties=on_edges, empty=without_examples, not_finite=not_finite,
-    not_valid_not_finite=not_valid_not_finite, unreduced=unreduced, other=other_bins, scenes=(scene,),
+    not_valid_not_finite=not_valid_not_finite, nan_beside_examples=nan_beside_examples,
+    unreduced=unreduced, other=other_bins, scenes=(scene,),
     averaged_scenes=(averaged_scene,), half_scenes=(half_scene, half_region), half_crowds=(half_crowd,),
     padding={"predictions": 0.0, "targets": 0.0, "valid": 0}, second="targets",
     element="authentic smooth L1 loss", source="section on GHM-R",
@@ -376,6 +389,11 @@ def exact_not_finite(draw: Draw) -> Case:
     return _with_valid_first(_spoilt(draw, exact(draw)), valid=True)
 
 
+def exact_nan_beside_examples(draw: Draw) -> Case:
+    """An example that is NaN, and others."""
+    return beside_examples(draw, exact(draw), "predictions")
+
+
 def exact_not_valid_not_finite(draw: Draw) -> Case:
     """The same, not valid."""
     return _with_valid_first(_spoilt(draw, exact(draw)), valid=False)
@@ -412,7 +430,7 @@ def half_exact_window(seed: int) -> Case:
 EXACT = Inputs(
     argument="predictions", read=elements_of, ordinary=exact, extreme=exact_extreme, ties=exact_ties,
     empty=exact_without_examples, not_finite=exact_not_finite, not_valid_not_finite=exact_not_valid_not_finite,
-    unreduced=exact_unreduced, other=exact_other, scenes=(exact_scene,),
+    nan_beside_examples=exact_nan_beside_examples, unreduced=exact_unreduced, other=exact_other, scenes=(exact_scene,),
     half_scenes=(half_exact_scene, half_exact_window), padding=REGIONS.padding, second="targets",
     element="authentic smooth L1 loss", source="equations 4 to 7 and section on GHM-R", reaches=_REACHES,
     tie_level=Level.SHOULD, tie_dtypes=FULL, tie_options=("epsilon", "mu"),

@@ -16,6 +16,7 @@ from steelyard.conformance.plain_mistakes import (
     overwriting,
     replacing_nan,
     unchecked,
+    without_mask,
 )
 from steelyard.conformance.soft_sampling.ghm_mutants import (
     Loss,
@@ -99,13 +100,13 @@ def reversed_gradient(predictions: Array, targets: Array, *, mu: float) -> Array
 
 
 def _overflown(predictions: Array, targets: Array, *, half: bool) -> Array:
-    """Where the square of the difference is infinite in the working dtype: float16, or another."""
+    """Where the square of a finite difference is infinite in the working dtype: float16, or another."""
     p, t = np.asarray(predictions), np.asarray(targets)
     if half != (p.dtype == np.float16):
         return np.zeros(p.shape, np.bool_)
     with np.errstate(over="ignore", invalid="ignore"):
         d = p - t
-        return np.asarray(np.isinf(d * d))
+        return np.asarray(np.isinf(d * d) & np.isfinite(d))
 
 
 def _squaring(function: Values, *, half: bool, spoilt: float) -> Values:
@@ -120,6 +121,11 @@ def kinked_grad(predictions: Array, targets: Array, *, mu: float) -> Array:
     """NaN at a difference of 0, as of |d| / d."""
     d = _difference(predictions, targets, mu)
     return np.where(d == 0.0, np.nan, _ASL_GRADIENT(predictions, targets, mu=mu))
+
+
+def infinite_by_infinite(predictions: Array, targets: Array, *, mu: float) -> Array:
+    d = _difference(predictions, targets, mu)
+    return np.where(np.isinf(d), np.nan, _ASL_GRADIENT(predictions, targets, mu=mu))
 
 
 def at_least_tiny(mu: float) -> float:
@@ -163,6 +169,12 @@ SMOOTH_L1_MUTANTS = (
     Mutant("authentic-smooth-l1/broadcast", "targets broadcast to predictions of another shape",
            broadcasting(_ASL, "targets", "predictions")),
     Mutant("authentic-smooth-l1/raises-on-empty", "an error on empty input", failing_on_empty(_ASL, "predictions")),
+    Mutant("authentic-smooth-l1/fixed-mu-value", "the value of mu = 0.02 whatever was asked for",
+           fixed(mu=0.02)(_ASL)),
+    Mutant("authentic-smooth-l1/fixed-mu-gradient", "the gradient of mu = 0.02 whatever was asked for", _ASL,
+           fixed(mu=0.02)(_ASL_GRADIENT)),
+    Mutant("authentic-smooth-l1/infinite-by-infinite", "NaN gradient of an infinite difference", _ASL,
+           infinite_by_infinite),
 )  # fmt: skip
 
 
@@ -296,6 +308,8 @@ def _family(name: str, loss: Loss, grad: Loss, build: Loss, build_grad: Loss) ->
             mu_not_squared_grad(p, t, mu=mu))), build_grad(slope=mu_not_squared_grad, norm=lambda p, t, mu: np.abs(
                 mu_not_squared_grad(p, t, mu=mu)))),
         Mutant(f"{name}/fixed-mu", "mu = 0.02 whatever was asked for", fixed(mu=0.02)(loss), fixed(mu=0.02)(grad)),
+        Mutant(f"{name}/fixed-mu-gradient", "the gradient of mu = 0.02 whatever was asked for", loss,
+               fixed(mu=0.02)(grad)),
         Mutant(f"{name}/half-square", "a square that is infinite from 256 in float16", build(
             values=_HALF_VALUES, norm=_HALF_NORM)),
         Mutant(f"{name}/half-square-gradient", "no gradient from 256 in float16", loss,
@@ -337,6 +351,8 @@ MUTANTS = (
            regression_grad(slope=_HALF_SLOPE, norm=_HALF_NORM), seen_in="mmdet"),
     Mutant("ghm-regression/one-for-all", "a single target for all predictions",
            one_for_all(_LOSS, "predictions", "targets", "valid"), seen_in="mmdet"),
+    Mutant("ghm-regression/no-mask-is-none", "no example without a mask",
+           without_mask(_LOSS, "valid", "predictions")),
 )  # fmt: skip
 EXACT_MUTANTS = (
     *_unchecked(shared_exact_mutants("exact-ghm-regression", _EXACT, _EXACT_GRADIENT, exact_regression,

@@ -10,6 +10,7 @@ from steelyard.conformance.checking import (
     bad_option,
     bad_shape,
     gradient,
+    leaving_out,
     padding,
     purity,
     refuses,
@@ -50,6 +51,8 @@ class Inputs:
     not_finite: Generator
     """An example that is NaN or infinite."""
     not_valid_not_finite: Generator
+    nan_beside_examples: Generator
+    """An example that is NaN, sometimes one that is infinite, and finite ones."""
     unreduced: Generator
     other: Generator
     """Other numbers of regions, or other windows."""
@@ -171,6 +174,31 @@ def region_requirements(prefix: str, inputs: Inputs) -> tuple[Requirement, ...]:
     )  # fmt: skip
 
 
+def further_region_requirements(
+    prefix: str, first: int, inputs: Inputs, *left_out: str, no_mutant: str = ""
+) -> tuple[Requirement, ...]:
+    """Of the gradient in other regions and of what is not finite, and of a call that leaves these arguments out."""
+    by_gradient = gradient(inputs.argument)
+    meaning = {"valid": "Without a mask all are examples", "state": "without a state the average starts from zeros"}
+    text = "; ".join(meaning[name] for name in left_out)
+
+    def unaveraged(generator: Generator) -> Generator:
+        return lambda draw: generator(draw).with_options(momentum=None)
+
+    return (
+        Requirement(f"{prefix}-{first}", Level.MUST, Kind.GRADIENT,
+                    "The gradient counts in as many regions as are asked for too.", "equation 9", by_gradient,
+                    unaveraged(inputs.other), options=("bins",), needs_gradient=True, dtypes=FULL, examples=0.5,
+                    no_mutant=no_mutant),
+        Requirement(f"{prefix}-{first + 1}", Level.MAY, Kind.EXTREME,
+                    "The gradient of NaN is NaN, and it is not counted; an infinite input gives the limit.",
+                    "ruling not-a-number", by_gradient, inputs.nan_beside_examples, needs_gradient=True, dtypes=FULL,
+                    examples=0.5),
+        Requirement(f"{prefix}-{first + 2}", Level.SHOULD, Kind.EMPTY, f"{text[0].upper()}{text[1:]}.", "house rule",
+                    leaving_out(*left_out), inputs.averaged or inputs.ordinary, dtypes=FULL, examples=0.2),
+    )  # fmt: skip
+
+
 def region_twice(requirement_id: str, first: str, inputs: Inputs) -> Requirement:
     """Where single elements can be masked."""
     return Requirement(
@@ -245,4 +273,20 @@ def window_requirements(prefix: str, inputs: Inputs) -> tuple[Requirement, ...]:
         Requirement(at(20), Level.MAY, Kind.ERROR, "Options out of range are refused.", "house rule",
                     refuses(bad_option("epsilon", 0.0), bad_option("epsilon", 2.5), bad_option("reduction", "mean")),
                     inputs.ordinary, dtypes=FULL, examples=0.2),
+    )  # fmt: skip
+
+
+def further_window_requirements(prefix: str, first: int, inputs: Inputs) -> tuple[Requirement, ...]:
+    """Of the gradient in other windows and of what is not finite, and of a call without a mask."""
+    by_gradient = gradient(inputs.argument)
+    return (
+        Requirement(f"{prefix}-{first}", Level.MUST, Kind.GRADIENT,
+                    "The gradient's window too is as long as is asked for.", "equation 5", by_gradient, inputs.other,
+                    options=("epsilon",), needs_gradient=True, dtypes=FULL, examples=0.5),
+        Requirement(f"{prefix}-{first + 1}", Level.MAY, Kind.EXTREME,
+                    "The gradient of NaN is NaN, and it is not counted; an infinite input gives the limit.",
+                    "ruling not-a-number", by_gradient, inputs.nan_beside_examples, needs_gradient=True, dtypes=FULL,
+                    examples=0.5),
+        Requirement(f"{prefix}-{first + 2}", Level.SHOULD, Kind.EMPTY, "Without a mask all are examples.",
+                    "house rule", leaving_out("valid"), inputs.ordinary, dtypes=FULL, examples=0.2),
     )  # fmt: skip

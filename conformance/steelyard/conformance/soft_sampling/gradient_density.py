@@ -17,6 +17,7 @@ from steelyard.conformance.checking import (
     bad_shape,
     float_format,
     gradient,
+    leaving_out,
     padding,
     plain,
     purity,
@@ -388,6 +389,9 @@ UNIT_REGION_WEIGHTS = Technique(
                     refuses(bad_shape("valid"), _BAD_STATE), in_regions, dtypes=FULL, examples=0.2),
         Requirement("URW-19", Level.MAY, Kind.ERROR, "Options out of range are refused.", "house rule", BAD_REGIONS,
                     averaged, dtypes=FULL, examples=0.2),
+        Requirement("URW-20", Level.SHOULD, Kind.EMPTY,
+                    "Without a mask all are examples; without a state the average starts from zeros.", "house rule",
+                    leaving_out("valid", "state"), in_regions, dtypes=FULL, examples=0.2),
     ),
     mutants=WEIGHT_MUTANTS,
     rulings=(TWO_NORMS, EDGES, AVERAGE, NOT_A_NUMBER, ONE_HISTOGRAM, CONSTANT, HALVES),
@@ -447,6 +451,8 @@ def _window_requirements(prefix: str, what: str) -> tuple[Requirement, ...]:
         Requirement(f"{prefix}-15", Level.MAY, Kind.ERROR, "A window length outside (0, 2] is refused.",
                     "house rule", refuses(bad_option("epsilon", 0.0), bad_option("epsilon", 2.5)), in_windows,
                     dtypes=FULL, examples=0.2),
+        Requirement(f"{prefix}-16", Level.SHOULD, Kind.EMPTY, "Without a mask all are examples.", "house rule",
+                    leaving_out("valid"), in_windows, dtypes=FULL, examples=0.2),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ their contracts too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from steelyard.conformance.plain_mistakes import (
     losing_the_tail,
     overwriting,
     unchecked,
+    without_mask,
 )
 from steelyard.conformance.soft_sampling.ghm_inputs import number_of
 from steelyard.reference.soft_sampling import gradient_density as oracle
@@ -224,6 +226,16 @@ def first_output(function: Callable[..., Any], spoil: Callable[[Callable[..., Ar
     return mutant
 
 
+def without_state(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The first moving average starts from one example in every region."""
+
+    @wraps(function)
+    def mutant(**keywords: Any) -> Any:  # noqa: ANN401
+        return function(**{"state": np.ones(keywords["bins"]), **keywords})
+
+    return mutant
+
+
 def flowing(**keywords: Array | OptionValue) -> Array:
     """The gradient of a sum of weights by norms that are not detached: whatever it is, it is not 0."""
     return np.ones(np.shape(keywords["gradient_norms"]))  # type: ignore[arg-type]
@@ -245,6 +257,10 @@ WEIGHT_MUTANTS = (
     Mutant("unit-region/broadcast", "the mask broadcast to norms of another shape",
            broadcasting(_WEIGHTS, "valid", "gradient_norms")),
     Mutant("unit-region/raises-on-empty", "an error on empty input", failing_on_empty(_WEIGHTS, "gradient_norms")),
+    Mutant("unit-region/no-mask-is-none", "no example without a mask",
+           without_mask(_WEIGHTS, "valid", "gradient_norms")),
+    Mutant("unit-region/no-state-is-one", "an average that starts from one example in every region",
+           without_state(_WEIGHTS)),
 )  # fmt: skip
 
 
@@ -396,13 +412,15 @@ def _plain(name: str, function: Callable[..., Array]) -> tuple[Mutant, ...]:
         Mutant(f"{name}/broadcast", "the mask broadcast to norms of another shape",
                broadcasting(function, "valid", "gradient_norms")),
         Mutant(f"{name}/raises-on-empty", "an error on empty input", failing_on_empty(function, "gradient_norms")),
+        Mutant(f"{name}/no-mask-is-none", "no example without a mask",
+               without_mask(function, "valid", "gradient_norms")),
     )  # fmt: skip
 
 
 HARMONIZING_MUTANTS = (
     *(Mutant(f"harmonizing/{wrong.id}", wrong.summary, wrong.function) for wrong in WRONG_WINDOWS),
     Mutant("harmonizing/nan-neighbour", "NaN as a neighbour of norms near 1", _nan_neighbour),
-    *_plain("harmonizing", right_windows),
+    *_plain("harmonizing", oracle.harmonizing_weights),
 )
 DENSITY_MUTANTS = (
     *(Mutant(f"gradient-density/{wrong.id}", wrong.summary, _as_density(wrong.function)) for wrong in WRONG_WINDOWS

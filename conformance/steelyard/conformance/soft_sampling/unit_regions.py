@@ -16,6 +16,7 @@ from steelyard.conformance.checking import (
     bad_option,
     bad_shape,
     float_format,
+    leaving_out,
     padding,
     permutation,
     plain,
@@ -45,6 +46,7 @@ from steelyard.conformance.plain_mistakes import (
     overwriting,
     unchecked,
     with_default_for_zero,
+    without_mask,
 )
 from steelyard.conformance.precision import round_to
 from steelyard.conformance.soft_sampling.focal_inputs import FULL, HALF, option
@@ -327,6 +329,8 @@ COUNT_MUTANTS = (
            broadcasting(_COUNTS, "valid", "gradient_norms")),
     Mutant("unit-region-counts/raises-on-empty", "an error on empty input",
            failing_on_empty(_COUNTS, "gradient_norms")),
+    Mutant("unit-region-counts/no-mask-is-none", "nothing counted without a mask",
+           without_mask(_COUNTS, "valid", "gradient_norms")),
 )  # fmt: skip
 
 
@@ -483,6 +487,8 @@ UNIT_REGION_COUNTS = Technique(
                     refuses(bad_shape("valid")), counted, dtypes=FULL, examples=0.2),
         Requirement("URC-14", Level.MAY, Kind.ERROR, "A number of regions below 1 is refused.", "house rule",
                     _BAD_BINS, counted, dtypes=FULL, examples=0.2),
+        Requirement("URC-15", Level.SHOULD, Kind.EMPTY, "Without a mask all norms are counted.", "house rule",
+                    leaving_out("valid"), counted, dtypes=FULL, examples=0.2),
     ),
     mutants=COUNT_MUTANTS,
     rulings=(EDGES, NOT_A_NUMBER, ONE_HISTOGRAM, HALVES),

@@ -21,9 +21,9 @@ from steelyard.reference.checks import (
     Int,
     SpecError,
     binary_array,
-    bool_array,
     float_array,
     label_array,
+    mask_array,
     one_of,
 )
 from steelyard.reference.logistic import log_sigmoid, sigmoid
@@ -383,7 +383,7 @@ def _cross_entropy(x: Float, y: Int) -> Float:
 def _logits_targets_and_mask(logits: ArrayLike, targets: ArrayLike, valid: ArrayLike | None) -> tuple[Float, Int, Bool]:
     x = float_array("logits", logits)
     y = binary_array("targets", targets, shape=x.shape)
-    return x, y, np.ones(x.shape, np.bool_) if valid is None else bool_array("valid", valid, shape=x.shape)
+    return x, y, mask_array("valid", valid, x.shape)
 
 
 def _one_channel_a_class(logits: ArrayLike, labels: ArrayLike) -> tuple[Float, Bool, Bool]:

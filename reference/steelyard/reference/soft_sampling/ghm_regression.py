@@ -11,7 +11,7 @@ grows with $|d|$ everywhere and lies in [0, 1), as the density needs it. Every c
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steelyard.reference.checks import Bool, Float, bool_array, float_array, one_of, positive
+from steelyard.reference.checks import Bool, Float, float_array, mask_array, one_of, positive
 from steelyard.reference.soft_sampling.ghm import REDUCTIONS, GHMLoss
 from steelyard.reference.soft_sampling.gradient_density import (
     harmonized_mean_terms,
@@ -57,12 +57,11 @@ def authentic_smooth_l1_loss(predictions: ArrayLike, targets: ArrayLike, *, mu: 
     array([1., 0.])
     """
     # CHECKS
-    d = _difference(predictions, targets)
+    size = np.abs(_difference(predictions, targets))
     mu = positive("mu", mu)
 
     # RESULT
-    size = np.abs(d)
-    return size * _or_one_at_infinity(size, size / (np.hypot(_finite(d), mu) + mu))
+    return size * _share(size, np.hypot(size, mu) + mu)
 
 
 def authentic_smooth_l1_loss_grad(predictions: ArrayLike, targets: ArrayLike, *, mu: float = 0.02) -> Float:
@@ -86,8 +85,7 @@ def authentic_smooth_l1_loss_grad(predictions: ArrayLike, targets: ArrayLike, *,
     mu = positive("mu", mu)
 
     # RESULT
-    size = np.abs(d)
-    return np.sign(d) * _or_one_at_infinity(size, size / np.hypot(_finite(d), mu))
+    return np.sign(d) * _share(np.abs(d), np.hypot(d, mu))
 
 
 def authentic_smooth_l1_gradient_norm(predictions: ArrayLike, targets: ArrayLike, *, mu: float = 0.02) -> Float:
@@ -320,15 +318,11 @@ def _difference(predictions: ArrayLike, targets: ArrayLike) -> Float:
         return prediction - target
 
 
-def _finite(d: Float) -> Float:
-    return np.where(np.isinf(d), 0.0, d)
-
-
-def _or_one_at_infinity(size: Float, ratio: Float) -> Float:
-    """Infinite over infinite, as its limit."""
-    return np.where(np.isinf(size), 1.0, ratio)
+def _share(size: Float, length: Float) -> Float:
+    """Size by length; infinite by infinite is 1, the limit."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(size), 1.0, size / length)
 
 
 def _mask(predictions: ArrayLike, valid: ArrayLike | None) -> Bool:
-    shape = float_array("predictions", predictions).shape
-    return np.ones(shape, np.bool_) if valid is None else bool_array("valid", valid, shape=shape)
+    return mask_array("valid", valid, float_array("predictions", predictions).shape)

@@ -31,13 +31,13 @@ from steelyard.reference.checks import (
     Float,
     Int,
     SpecError,
-    bool_array,
     count,
     finite_array,
     float_array,
     fraction_array,
     fraction_below_one,
     int_array,
+    mask_array,
     one_of,
     positive,
 )
@@ -96,14 +96,11 @@ def gradient_density(gradient_norms: ArrayLike, valid: ArrayLike | None = None, 
     half = _window_length(epsilon) / 2.0
 
     # QUANTITIES OF THE PAPER
-    neighbours = np.zeros(g.shape)
-    for i in np.ndindex(g.shape):
-        distance = g[counted] - g[i]
-        neighbours[i] = np.count_nonzero((distance >= -half) & (distance < half))
+    neighbours = np.reshape([np.count_nonzero(_within(half, g[counted] - one)) for one in g.flat], g.shape)
     length = np.minimum(half, 1.0 - g) + np.minimum(half, g)  # l: its two sides, which cannot cancel
 
     # RESULT
-    return np.where(is_valid, np.where(counted, neighbours / length, np.nan), 0.0)
+    return np.where(is_valid, neighbours / length, 0.0)  # of a NaN the length is NaN
 
 
 def harmonizing_weights(gradient_norms: ArrayLike, valid: ArrayLike | None = None, *, epsilon: float) -> Float:
@@ -129,14 +126,14 @@ def harmonizing_weights(gradient_norms: ArrayLike, valid: ArrayLike | None = Non
     array([0.1875 , 0.28125, 0.75   ])
     """
     # CHECKS
-    _, _, counted = _examples(gradient_norms, valid)
+    _, is_valid, counted = _examples(gradient_norms, valid)
 
     # QUANTITIES OF THE PAPER
     num_examples = np.count_nonzero(counted)
     density = gradient_density(gradient_norms, valid, epsilon=epsilon)
 
     # RESULT
-    return np.where(density == 0.0, 0.0, num_examples / np.where(density == 0.0, 1.0, density))
+    return num_examples / np.where(is_valid, density, np.inf)
 
 
 def unit_region_index(gradient_norms: ArrayLike, *, bins: int = 10) -> Int:
@@ -214,7 +211,7 @@ def unit_region_counts(gradient_norms: ArrayLike, valid: ArrayLike | None = None
 
     # RESULT
     index = unit_region_index(g[counted], bins=bins)
-    return np.array([np.count_nonzero(index == j) for j in range(bins)], dtype=np.int64)
+    return np.array([np.count_nonzero(index == j) for j in range(bins)])
 
 
 def moving_average_counts(state: ArrayLike, counts: ArrayLike, *, momentum: float, ema: str = "lazy") -> Float:
@@ -343,17 +340,15 @@ def unit_region_weights(
     num_examples = np.count_nonzero(counted)
     region_counts = unit_region_counts(g, counted, bins=bins)
     num_regions = bins if norm == "M" else np.count_nonzero(region_counts)
-    region_index = unit_region_index(np.where(counted, g, 0.0), bins=bins)
-    if momentum is None:
-        region_size, new_state = region_counts.astype(np.float64), previous
-    else:
+    region_size: Float | Int = region_counts
+    new_state = previous
+    if momentum is not None:
         region_size = new_state = moving_average_counts(previous, region_counts, momentum=momentum, ema=ema)
+    region_index = unit_region_index(g[counted], bins=bins)
 
     # RESULT
-    weights = np.where(is_valid & ~counted, np.nan, 0.0)
-    for j in range(bins):
-        if region_counts[j] > 0:
-            weights[counted & (region_index == j)] = num_examples / (region_size[j] * num_regions)
+    weights = np.where(is_valid, np.nan, 0.0)
+    weights[counted] = num_examples / (region_size[region_index] * num_regions)
     return UnitRegionWeights(weights, new_state)
 
 
@@ -372,7 +367,7 @@ def harmonized_mean_terms(values: ArrayLike, weights: ArrayLike, valid: ArrayLik
     Returns
     -------
     float64, shape of `values`
-        0 where not valid. N is the number of valid elements whose weight is not NaN, at least 1.
+        0 where not valid. N is the number of valid elements whose weight is not NaN.
 
     Raises
     ------
@@ -391,26 +386,29 @@ def harmonized_mean_terms(values: ArrayLike, weights: ArrayLike, valid: ArrayLik
     # CHECKS
     v = float_array("values", values)
     beta = float_array("weights", weights, shape=v.shape)
-    is_valid = _mask(valid, v.shape)
+    is_valid = mask_array("valid", valid, v.shape)
 
     # QUANTITIES OF THE PAPER
-    num_examples = max(1, np.count_nonzero(is_valid & ~np.isnan(beta)))
+    num_examples = np.count_nonzero(is_valid & ~np.isnan(beta))
 
     # RESULT
-    return np.where(is_valid, np.where(is_valid, beta, 0.0) * np.where(is_valid, v, 0.0) / num_examples, 0.0)
+    terms = np.zeros(v.shape)
+    terms[is_valid] = beta[is_valid] * v[is_valid] / num_examples
+    return terms
 
 
 def _examples(gradient_norms: ArrayLike, valid: ArrayLike | None) -> tuple[Float, Bool, Bool]:
     """Gradient norms, which are valid, and which are counted: valid and a number."""
     g = float_array("gradient_norms", gradient_norms)
-    is_valid = _mask(valid, g.shape)
+    is_valid = mask_array("valid", valid, g.shape)
     counted = is_valid & ~np.isnan(g)
     fraction_array("gradient_norms", np.where(np.isnan(g), 0.0, g))
     return g, is_valid, counted
 
 
-def _mask(valid: ArrayLike | None, shape: tuple[int, ...]) -> Bool:
-    return np.ones(shape, dtype=np.bool_) if valid is None else bool_array("valid", valid, shape=shape)
+def _within(half: float, distance: Float) -> Bool:
+    """Which are in the window, whose upper end does not belong to it."""
+    return (distance >= -half) & (distance < half)
 
 
 def _state(state: ArrayLike, bins: int) -> Float:
