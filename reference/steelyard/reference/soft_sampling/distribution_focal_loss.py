@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from steelyard.reference.checks import Float, Int, SpecError, count, finite_array, non_negative
+from steelyard.reference.soft_sampling.soft_target import weighted
 
 
 def distribution_focal_loss(logits: ArrayLike, targets: ArrayLike) -> Float:
@@ -22,7 +23,8 @@ def distribution_focal_loss(logits: ArrayLike, targets: ArrayLike) -> Float:
 
     With $S = \mathrm{softmax}(z)$ and $i = \min(\lfloor y \rfloor, n - 1)$:
 
-    $$ \mathrm{DFL} = -\big((i + 1 - y) \log S_i + (y - i) \log S_{i+1}\big) $$
+    $$ \mathrm{DFL} = -\big((i + 1 - y) \log S_i + (y - i) \log S_{i+1}\big)
+       = -\sum_{k=0}^{n} w_k \log S_k, \qquad w_k = \max(0, 1 - |k - y|) $$
 
     Parameters
     ----------
@@ -58,19 +60,15 @@ def distribution_focal_loss(logits: ArrayLike, targets: ArrayLike) -> Float:
     y = _targets(targets, z)
 
     # QUANTITIES OF THE PAPER
-    lower = _lower_bin(y, num_bins=z.shape[-1])
-    log_s = _log_softmax(z)
-    log_s_lower = np.take_along_axis(log_s, lower[..., None], axis=-1)[..., 0]
-    log_s_upper = np.take_along_axis(log_s, lower[..., None] + 1, axis=-1)[..., 0]
+    w = _target_distribution(z, y)
 
     # RESULT
-    return _weighted(lower + 1 - y, -log_s_lower) + _weighted(y - lower, -log_s_upper)
+    return weighted(w, -_log_softmax(z)).sum(axis=-1)
 
 
 def distribution_focal_loss_grad(logits: ArrayLike, targets: ArrayLike) -> Float:
     r"""Derivative of the sum of `distribution_focal_loss` with respect to the logits.
 
-    With the target distribution $w$ ($w_i = i + 1 - y$, $w_{i+1} = y - i$, else 0):
     $\partial\,\mathrm{DFL} / \partial z_k = S_k - w_k$. The derivatives of a side sum to 0.
 
     Parameters, errors: as `distribution_focal_loss`. Returns float64, shape (..., n + 1).
@@ -89,14 +87,12 @@ def distribution_focal_loss_grad(logits: ArrayLike, targets: ArrayLike) -> Float
     y = _targets(targets, z)
 
     # QUANTITIES OF THE PAPER
-    lower = _lower_bin(y, num_bins=z.shape[-1])
-    w_lower, w_upper = (lower + 1 - y)[..., None], (y - lower)[..., None]
-    at = [_bins(z) == lower[..., None], _bins(z) == lower[..., None] + 1]
-    w, one_minus_w = np.select(at, [w_lower, w_upper], 0.0), np.select(at, [w_upper, w_lower], 1.0)
-    s, one_minus_s = _softmax_and_complement(z)
+    w = _target_distribution(z, y)
+    one_minus_w = np.abs(_bins(z) - y[..., None])  # where w is not 0
 
     # RESULT
-    return np.where(w < 0.5, s - w, one_minus_w - one_minus_s)  # equal; accurate also where S_k rounds to 1
+    # equal; the latter is accurate also where S_k rounds to 1
+    return np.where(w < 0.5, _softmax(z) - w, one_minus_w - _one_minus_softmax(z))
 
 
 def distribution_expectation(logits: ArrayLike) -> Float:
@@ -134,8 +130,7 @@ def distribution_expectation(logits: ArrayLike) -> Float:
     z = _logits(logits)
 
     # QUANTITIES OF THE PAPER
-    s, _ = _softmax_and_complement(z)
-    expectation: Float = np.sum(s * _bins(z), axis=-1)
+    expectation: Float = np.sum(_softmax(z) * _bins(z), axis=-1)
 
     # RESULT
     return expectation
@@ -161,7 +156,7 @@ def distribution_expectation_grad(logits: ArrayLike) -> Float:
     z = _logits(logits)
 
     # QUANTITIES OF THE PAPER
-    s, _ = _softmax_and_complement(z)
+    s = _softmax(z)
     bins = _bins(z)
     k_minus_expectation: Float = np.sum(s[..., None, :] * (bins[:, None] - bins), axis=-1)
 
@@ -223,7 +218,7 @@ def distances_from_boxes(
     in_strides = to_sides / stride[..., None]
 
     # RESULT
-    return in_strides if margin is None else np.clip(in_strides, 0.0, n - margin)
+    return in_strides if margin is None else np.minimum(np.maximum(in_strides, 0.0), n - margin)
 
 
 def boxes_from_distances(points: ArrayLike, distances: ArrayLike, strides: ArrayLike) -> Float:
@@ -290,11 +285,8 @@ def boxes_from_distances_grad(points: ArrayLike, distances: ArrayLike, strides: 
     boxes = boxes_from_distances(points, distances, strides)
     stride = _strides(strides, shape=boxes.shape[:-1])
 
-    # QUANTITIES OF THE PAPER
-    direction: Float = np.array([-1.0, -1.0, 1.0, 1.0])
-
     # RESULT
-    return stride[..., None] * direction
+    return np.stack([-stride, -stride, stride, stride], axis=-1)
 
 
 def _logits(logits: ArrayLike) -> Float:
@@ -315,9 +307,9 @@ def _targets(targets: ArrayLike, z: Float) -> Float:
     return y
 
 
-def _bins(z: Float) -> Float:
+def _bins(z: Float) -> Int:
     """Values of the bins: 0, 1, ..., n."""
-    return np.arange(z.shape[-1], dtype=np.float64)
+    return np.arange(z.shape[-1])
 
 
 def _strides(strides: ArrayLike, *, shape: tuple[int, ...]) -> Float:
@@ -332,21 +324,27 @@ def _check_last_axis(name: str, array: Float, length: int) -> None:
         raise SpecError(f"{name}: expected shape (..., {length}), got {array.shape}")
 
 
-def _lower_bin(y: Float, *, num_bins: int) -> Int:
-    """The left one of the two bins around a target; at the last bin the one before it."""
-    return np.minimum(np.floor(y).astype(np.int64), num_bins - 2)
+def _target_distribution(z: Float, y: Float) -> Float:
+    """Weight 1 - |k - y| of the two bins around the target, 0 of all others; a tiny one is exact too."""
+    k, target = _bins(z), y[..., None]
+    return np.maximum(0.0, np.minimum((k + 1) - target, target - (k - 1)))
 
 
 def _exponentials(z: Float) -> Float:
     return np.exp(_below_highest(z))
 
 
-def _softmax_and_complement(z: Float) -> tuple[Float, Float]:
-    """Softmax, and one minus it as the sum of all other shares, which does not cancel."""
+def _softmax(z: Float) -> Float:
     e = _exponentials(z)
-    total = e.sum(axis=-1, keepdims=True)
+    s: Float = e / e.sum(axis=-1, keepdims=True)
+    return s
+
+
+def _one_minus_softmax(z: Float) -> Float:
+    """As the sum of all other shares, which does not cancel."""
     all_but_one = 1.0 - np.eye(z.shape[-1])
-    return e / total, np.sum(e[..., None, :] * all_but_one, axis=-1) / total
+    one_minus_s: Float = np.sum(_softmax(z)[..., None, :] * all_but_one, axis=-1)
+    return one_minus_s
 
 
 def _log_softmax(z: Float) -> Float:
@@ -362,8 +360,3 @@ def _below_highest(z: Float) -> Float:
     with np.errstate(over="ignore"):  # may pass the range of float64: the exponential is 0 there
         below: Float = z - z.max(axis=-1, keepdims=True)
     return below
-
-
-def _weighted(weight: Float, value: Float) -> Float:
-    """Product in which a weight of 0 annuls an infinite value too."""
-    return weight * np.where(weight == 0.0, 0.0, value)

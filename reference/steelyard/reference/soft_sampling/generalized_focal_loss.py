@@ -32,6 +32,7 @@ from steelyard.reference.soft_sampling.quality_focal_loss import (
     quality_focal_loss_with_labels,
     quality_focal_loss_with_labels_grad,
 )
+from steelyard.reference.soft_sampling.soft_target import weighted
 
 BOX_NORMALISERS = ("floored_scores", "foreground", "scores")
 
@@ -89,8 +90,7 @@ def generalized_focal_loss(
     cross_entropy = _cross_entropy(p, y, y_l, y_r)
 
     # RESULT
-    factor = distance**beta
-    return factor * np.where(factor == 0.0, 0.0, cross_entropy)
+    return weighted(distance**beta, cross_entropy)
 
 
 def generalized_focal_loss_grad(
@@ -134,15 +134,13 @@ def generalized_focal_loss_grad(
     distance = np.abs(error)
     cross_entropy = _cross_entropy(p, y, y_l, y_r)
     factor = distance**beta
-    slope_of_factor = beta * np.power(distance, beta - 1.0, out=np.zeros_like(distance), where=distance > 0.0)
-    weight_by_p = np.full_like(p, np.inf)
-    np.divide(weights, p, out=weight_by_p, where=p > 0.0)
-    weight_by_p[weights == 0.0] = 0.0
+    slope_of_factor = np.sign(error) * beta * factor / np.where(distance == 0.0, np.inf, distance)
 
     # RESULT
-    by_factor = _product(values, (np.sign(error) * _product(slope_of_factor, cross_entropy))[..., None])
-    by_log = _product(factor[..., None], weight_by_p)
-    return np.where(np.isinf(by_log), 0.0, by_factor) - by_log  # 1 / p grows faster than log p
+    by_factor = weighted(values, weighted(slope_of_factor, cross_entropy)[..., None])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_log = weighted(factor[..., None], np.where(weights == 0.0, 0.0, weights / p))
+        return np.where(np.isinf(by_log), -np.inf, by_factor - by_log)  # 1 / p grows faster than log p
 
 
 def generalized_focal_detection_loss(  # noqa: PLR0913 - equation 8 has that many parts
@@ -388,16 +386,9 @@ def _checked(
 
 def _cross_entropy(p: Float, y: Float, y_l: Float, y_r: Float) -> Float:
     """The bracket of equation 7, negated; 0 log 0 is 0."""
-    weights = np.stack([y_r - y, y - y_l], axis=-1)
-    log_p = np.log(p, out=np.full_like(p, -np.inf), where=p > 0.0)
-    cross_entropy: Float = np.sum(weights * -np.where(weights == 0.0, 0.0, log_p), axis=-1)
-    return cross_entropy
-
-
-def _product(a: Float, b: Float) -> Float:
-    """Product in which a factor of 0 annuls an infinite one."""
-    nowhere_zero = (a != 0.0) & (b != 0.0)
-    return np.multiply(a, b, out=np.zeros(nowhere_zero.shape), where=nowhere_zero)
+    with np.errstate(divide="ignore"):
+        minus_log_p = -np.log(p)
+    return weighted(np.stack([y_r - y, y - y_l], axis=-1), minus_log_p).sum(axis=-1)
 
 
 def _points(class_logits: ArrayLike, labels: ArrayLike) -> tuple[Float, Bool]:

@@ -119,7 +119,7 @@ def quality_focal_loss_grad(logits: ArrayLike, targets: ArrayLike, *, beta: floa
     distance = np.abs(delta)
     slope = sigmoid(x) * sigmoid(-x)
     # the quotient stays below 1 / epsilon; |delta|**(beta - 1) would overflow for beta < 1
-    slope_by_distance = np.divide(slope, distance, out=np.zeros_like(slope), where=delta != 0.0)
+    slope_by_distance = slope / np.where(delta == 0.0, np.inf, distance)
     cross_entropy = np.minimum(soft_cross_entropy(x, y), np.finfo(np.float64).max)  # 0 * inf has the limit 0
 
     # RESULT
