@@ -224,6 +224,19 @@ def test_saturated_scores(activation, sign):
     assert (gradient == 0).all()
 
 
+def test_logits_further_apart_than_float64_holds():
+    """Scores 0, 1 and 1/2 with b = 0: shares in proportion, no NaN in the gradient, which a score of 0 has none of."""
+    end = np.finfo(np.float64).max
+    logits, labels = [[end, -end, 0.0], [-end, end, 0.0], [0.0, 0.0, -end]], [1, 1, 1]
+    case = logits, labels, [1.0, 2.0, 5.0]
+
+    assert classification_aware_regression_weights(logits, labels, b=0.0).tolist() == [0.0, 2.0, 1.0]
+    assert classification_aware_regression_loss(*case, b=0.0) == 3.0
+    # 1 / 3 of the distance 2 from the mean 3, times -1/2 and 1/2
+    expected = [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [-1 / 3, 1 / 3, 0.0]]
+    np.testing.assert_allclose(classification_aware_regression_loss_grad_logits(*case, b=0.0), expected, **EXACT)
+
+
 def test_average_factor():
     """All samples but the ignored ones, or the given number."""
     logits, labels, losses = [[0.0]] * 4, [0, 0, 1, -1], [1.0, 2.0, np.nan, np.inf]

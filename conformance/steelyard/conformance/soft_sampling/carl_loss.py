@@ -40,7 +40,7 @@ from steelyard.conformance.contract import (
     Technique,
 )
 from steelyard.conformance.generation import Draw
-from steelyard.conformance.precision import round_to
+from steelyard.conformance.precision import PRECISIONS, round_to
 from steelyard.conformance.soft_sampling.focal_inputs import FULL, HALF, option
 from steelyard.reference.logistic import sigmoid
 from steelyard.reference.soft_sampling import carl_loss as oracle
@@ -58,8 +58,10 @@ def _options(draw: Draw) -> dict[str, OptionValue]:
     }
 
 
-def _shares(draw: Draw, shape: tuple[int, ...], *, reach: float = 8.0) -> Case:
+def _shares(draw: Draw, shape: tuple[int, ...], *, reach: float = 8.0, softmax_of_float64: bool = False) -> Case:
     dtype, options, classes = draw.dtype(), _options(draw), draw.integer(1, 3)
+    if softmax_of_float64:
+        dtype, options["activation"] = draw.dtype(("float64",)), "softmax"
     channels = classes + (options["activation"] == "softmax")
     logits = draw.logits((*shape, channels), dtype, reach=reach)
     labels = draw.array(shape, lambda: float(draw.choice((0, 0, classes - 1, draw.integer(0, classes), -1))))
@@ -85,6 +87,20 @@ def shares_of_large_logits(draw: Draw) -> Case:
 
 
 def shares_without_floor(draw: Draw) -> Case:
+    """With b = 0 the scores of all samples may be below the smallest float; or logits are as far apart as can be."""
+    distance = draw.choice(("1000", "the farthest", "far apart"))
+    if distance == "1000":
+        return shares_of_tiny_scores(draw)
+    case = _shares(draw, (draw.integer(1, 6),), softmax_of_float64=distance == "the farthest")
+    end, shape = PRECISIONS[case.dtype].largest, case.arguments["logits"].shape
+    if distance == "far apart":
+        logits = draw.array(shape, lambda: draw.choice((0.0, -end, end, end / 4.0)))
+    else:
+        logits = np.where(case.arguments["labels"][:, None] == np.arange(shape[-1]), -end, end)
+    return case.with_arguments(logits=logits).with_options(b=0.0)
+
+
+def shares_of_tiny_scores(draw: Draw) -> Case:
     """With b = 0 the scores of all samples may be below the smallest float."""
     case = _shares(draw, (draw.integer(1, 6),))
     logits = case.arguments["logits"] - draw.choice((0.0, 1000.0))
@@ -125,8 +141,13 @@ def large_logits(draw: Draw) -> Case:
 
 
 def losses_without_floor(draw: Draw) -> Case:
-    """With b = 0 and scores that may all be below the smallest float."""
+    """With b = 0 and scores that may all be below the smallest float, logits as far apart as can be among them."""
     return _with_losses(draw, shares_without_floor(draw))
+
+
+def losses_of_tiny_scores(draw: Draw) -> Case:
+    """With b = 0 and scores that may all be below the smallest float."""
+    return _with_losses(draw, shares_of_tiny_scores(draw))
 
 
 def broken_elsewhere(draw: Draw) -> Case:
@@ -170,6 +191,14 @@ def _positives(case: Case) -> Array:
     labels = case.arguments["labels"]
     background = case.arguments["logits"].shape[-1] - (case.options["activation"] == "softmax")
     return np.asarray((labels >= 0) & (labels < background))
+
+
+def _no_score(case: Case) -> bool:
+    """Positives whose logits are further below another than float64 holds."""
+    of, logits = _positives(case), case.arguments["logits"] / 4.0
+    own = np.take_along_axis(logits, np.where(of, case.arguments["labels"], 0)[..., None], -1)
+    below = (logits.max(axis=-1, keepdims=True) - own)[..., 0] > np.finfo(np.float64).max / 4.0
+    return bool(case.options["activation"] == "softmax" and of.any() and below[of].all())
 
 
 def _several(case: Case) -> bool:
@@ -298,7 +327,8 @@ def _probabilities(logits: Array, activation: str) -> Array:
     z = np.asarray(logits)
     if activation == "sigmoid":
         return sigmoid(z.astype(np.float64))
-    shares = np.exp(z - z.max(axis=-1, keepdims=True, initial=-np.inf))
+    with np.errstate(over="ignore"):  # a difference may pass the range of the format: its exponential is 0
+        shares = np.exp(z - z.max(axis=-1, keepdims=True, initial=-np.inf))
     return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
@@ -467,6 +497,14 @@ def _detached_normaliser(*, logits: Array, labels: Array, regression_losses: Arr
     return np.asarray((c * np.where(c > 0, losses, 0.0) * slope / average)[..., None] * by_z)
 
 
+def _slope_of_probabilities(*, logits: Array, labels: Array, activation: str, b: float, **keywords: Any) -> Array:  # noqa: ANN401
+    """With b = 0, p / p of a score that is 0 in its format."""
+    right = _GRAD(logits=logits, labels=labels, activation=activation, b=b, **keywords)
+    p = _true(_probabilities(logits, activation).astype(np.asarray(logits).dtype), labels)
+    of = (labels >= 0) & (labels < np.shape(logits)[-1] - (activation == "softmax"))
+    return np.where(((p == 0) & of & (b == 0))[..., None], np.nan, right)
+
+
 def _wrong_sign(**keywords: Any) -> Array:  # noqa: ANN401
     return np.asarray(-_GRAD(**keywords))
 
@@ -476,6 +514,8 @@ LOSS_MUTANTS = (
     Mutant("carl/detached-scores", "the scores detached: nothing is learnt from the regression", _LOSS,
            _detached_scores),
     Mutant("carl/detached-normaliser", "the normaliser of the shares detached", _LOSS, _detached_normaliser),
+    Mutant("carl/slope-of-probabilities", "a gradient of 0 / 0 where b = 0 and a score is below the smallest float",
+           _LOSS, _slope_of_probabilities),
     Mutant("carl/wrong-sign", "scores pushed up where the box is bad", _LOSS, _wrong_sign),
     Mutant("carl/number-of-positives", "divided by the positives where no number is given", _number_of_positives),
     Mutant("carl/ignored-in-average", "ignored samples counted where no number is given", _ignored_in_average),
@@ -529,10 +569,12 @@ CLASSIFICATION_AWARE_REGRESSION_WEIGHTS = Technique(
         Requirement("CW-4", Level.MUST, Kind.CONSERVATION, "The shares of n positives sum to n.", "section 4, CARL",
                     shares_sum_to_their_number, shares, dtypes=FULL, examples=0.3, no_mutant=_IMPLIED),
         Requirement("CW-5", Level.MUST, Kind.EXTREME, "Logits up to 100 are right.", "house rule", value,
-                    shares_of_large_logits, dtypes=FULL, examples=0.5),
+                    shares_of_large_logits, dtypes=FULL, examples=0.5,
+                    no_mutant="exponentials that overflow do so in CW-6 too; this one binds"),
         Requirement("CW-6", Level.MAY, Kind.EXTREME,
                     "With b = 0 scores below the smallest float keep their proportions.", "ruling no score", value,
-                    shares_without_floor, dtypes=FULL, examples=0.5),
+                    shares_without_floor, dtypes=FULL, examples=0.5,
+                    reaches={"no score above 0": _no_score}),
         Requirement("CW-7", Level.SHOULD, Kind.EXTREME, "Half precision is computed without loss of range.",
                     "house rule", value, shares, dtypes=HALF, examples=0.5),
         Requirement("CW-8", Level.MUST, Kind.INVARIANCE, "Reordering the samples reorders the shares.",
@@ -583,7 +625,7 @@ CLASSIFICATION_AWARE_REGRESSION_LOSS = Technique(
                     value, coordinates, dtypes=FULL, examples=0.5),
         Requirement("CL-3", Level.MUST, Kind.GRADIENT, "The gradient flows into the logits, also through the mean.",
                     "section 4, CARL", gradient("logits"), ordinary, scenes=(scene,), dtypes=FULL,
-                    needs_gradient=True),
+                    needs_gradient=True, no_mutant="a wrong gradient is wrong in CL-18 too; this one binds"),
         Requirement("CL-4", Level.MUST, Kind.GRADIENT, "The gradient of a regression loss is c / A.",
                     "section 4, CARL", gradient("regression_losses"), ordinary, dtypes=FULL, needs_gradient=True,
                     examples=0.5, no_mutant="mutants have one gradient, that by the logits"),
@@ -596,7 +638,8 @@ CLASSIFICATION_AWARE_REGRESSION_LOSS = Technique(
         Requirement("CL-7", Level.MUST, Kind.EMPTY, "Without positives the loss is 0.", "ruling empty", value, nothing,
                     dtypes=FULL, examples=0.3),
         Requirement("CL-8", Level.MUST, Kind.EXTREME, "Logits up to 100 are right.", "house rule", value, large_logits,
-                    dtypes=FULL, examples=0.5),
+                    dtypes=FULL, examples=0.5,
+                    no_mutant="exponentials that overflow do so in CL-17 too; this one binds"),
         Requirement("CL-9", Level.MAY, Kind.EXTREME, "Losses of samples that are not positive are not looked at.",
                     "ruling elsewhere", value, broken_elsewhere, dtypes=FULL, examples=0.3),
         Requirement("CL-10", Level.SHOULD, Kind.EXTREME, "Half precision is computed without loss of range.",
@@ -618,7 +661,12 @@ CLASSIFICATION_AWARE_REGRESSION_LOSS = Technique(
                     examples=0.3, no_mutant="mutants have one gradient, that by the logits"),
         Requirement("CL-17", Level.MAY, Kind.EXTREME,
                     "With b = 0 scores below the smallest float keep their proportions.", "ruling no score of the "
-                    "shares", value, losses_without_floor, dtypes=FULL, examples=0.5),
+                    "shares", value, losses_without_floor, dtypes=FULL, examples=0.5,
+                    reaches={"no score above 0": _no_score}),
+        Requirement("CL-18", Level.MAY, Kind.EXTREME,
+                    "With b = 0 the gradient follows its formula where scores are below the smallest float.",
+                    "ruling no score of the shares", gradient("logits"), losses_of_tiny_scores, dtypes=FULL,
+                    needs_gradient=True, examples=0.5),
     ),
     mutants=LOSS_MUTANTS,
     gradients={"logits": _GRAD,

@@ -71,14 +71,14 @@ def at_the_threshold(draw: Draw) -> Case:
 
 
 def none_valid(draw: Draw) -> Case:
-    """All scores below the threshold, no sample wanted, or no loss left."""
+    """All scores below the threshold, no sample wanted, no loss left, or neither a score above nor a loss."""
     case = sampled(draw)
-    kind = draw.integer(0, 2)
-    if kind == 0:
-        return case.with_options(score_threshold=0.75)
+    kind = draw.integer(0, 3)
     if kind == 1:
         return case.with_options(num_expected=0)
-    return case.with_arguments(classification_losses=np.zeros(len(case.arguments["scores"])))
+    if kind >= 2:
+        case = case.with_arguments(classification_losses=np.zeros(len(case.arguments["scores"])))
+    return case if kind == 2 else case.with_options(score_threshold=0.75)
 
 
 def no_negative(draw: Draw) -> Case:

@@ -30,7 +30,7 @@ from steelyard.reference.logistic import log_sigmoid, sigmoid
 from steelyard.reference.soft_sampling.softmax_focal_loss import softmax_focal_loss, softmax_focal_loss_grad
 
 ACTIVATIONS = ("softmax", "sigmoid")
-_LOWEST = -1e300  # in place of minus infinity, where the difference of two logits is beyond float64
+_LOWEST = -np.finfo(np.float64).max  # log p in place of minus infinity, where logits differ by more than float64 holds
 
 
 def classification_aware_regression_weights(
@@ -255,8 +255,9 @@ class _Positives(NamedTuple):
 
 def _shares(log_p: Float, k: float, b: float) -> Float:
     """Shape (P,): c. In logarithms: with b = 0 every v may be below the smallest float, but not their ratios."""
-    log_v = k * np.maximum(_log_mixture(log_p, b), _LOWEST)
-    v = np.exp(log_v - log_v.max(initial=-np.inf))
+    log_mixture = _log_mixture(log_p, b)
+    with np.errstate(over="ignore"):  # a product may pass the range of float64: its exponential is 0
+        v = np.exp(k * (log_mixture - log_mixture.max(initial=_LOWEST)))
     return v * len(v) / v.sum()
 
 
@@ -276,7 +277,7 @@ def _log_scores(positives: _Positives, activation: str) -> Float:
     r"""Shape (P,): $\log p$ of the true class."""
     z, label = positives.logits, positives.labels
     if activation == "softmax":  # the focal loss at gamma = 0 is the cross entropy
-        return -softmax_focal_loss(z, label, alpha=None, gamma=0.0)
+        return np.maximum(-softmax_focal_loss(z, label, alpha=None, gamma=0.0), _LOWEST)
     return log_sigmoid(z[np.arange(len(z)), label])
 
 
