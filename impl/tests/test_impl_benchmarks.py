@@ -194,7 +194,7 @@ def test_small_cases_run_first_and_stand_in_the_order_given():
 def test_a_floor_limits_what_can_be_reached():
     """It is timed, not compared; the limit is that of the fastest peer. Memory cannot be less than the results."""
     floor = Floor("one square", lambda inputs: inputs["logits"].detach().square)
-    compiled = Floor("the same", floor.prepare, compiled=True)
+    compiled = Floor("two of them", lambda inputs: (inputs["logits"].detach().square,) * 2, compiled=True)
     document = run([_case(RIGHT, floors=(floor, compiled))], QUICK)
     (case,) = document["cases"]
     for row in case["rows"]:
@@ -203,7 +203,8 @@ def test_a_floor_limits_what_can_be_reached():
             row["peak_extra_bytes"] = 102
 
     rows = _rows(document)
-    assert list(rows) == ["ours, eager", "copy", "exp", "floor, eager", "right"]  # compiled is off
+    assert list(rows) == ["ours, eager", "copy", "exp", "right", "floor, eager"]  # compiled is off
+    assert rows["floor, eager"]["status"] == "measured"
     assert (rows["floor, eager"]["what"], rows["floor, eager"]["departs"]) == ("one square", "")
     assert not rows["floor, eager"]["comparable"]
     assert case["result_bytes"] == 4 + 50 * 4
@@ -330,5 +331,6 @@ def test_the_catalogue_is_of_our_functions():
         assert len(set(kinds)) == len(kinds)
         for floor in case.floors:
             assert floor.what
-            assert floor.prepare(inputs)() is not None
+            calls = floor.prepare(inputs)
+            assert all(call() is not None for call in (calls if isinstance(calls, tuple) else (calls,)))
         assert {growth.axis for growth in case.growth} <= set(case.axes)

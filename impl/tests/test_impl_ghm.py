@@ -388,3 +388,28 @@ def test_bad_arguments_are_named(call, error, message):
     """Shapes, dtypes and Python numbers are checked."""
     with pytest.raises(error, match=message):
         call(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.int64))
+
+
+@TRACES_AUTOGRAD_FUNCTIONS
+@pytest.mark.parametrize(("bins", "nan"), [(1, False), (3, True), (10, False), (10, True), (30, False)])
+def test_compiled_losses_by_region_agree_with_the_reference(bins, nan):
+    """Its own formulas, where errors are 0, tiny, 1 and NaN, where anchors are ignored, and where regions are empty."""
+    extreme = [-torch.inf, -200.0, -89.0, -30.0, -1e-3, 0.0, 1e-3, 2.0, 17.0, 30.0, 89.0, 200.0]
+    logits = torch.tensor([extreme, [-4.0, -3.0] * 6, [torch.nan if nan else 1.0] * 12], requires_grad=True)
+    labels = torch.tensor([12, 1, -1])  # the NaN stand in an ignored anchor, and one in the anchor of class 1
+    if nan:
+        logits.data[1, 0] = torch.nan
+
+    def step(logits, labels):
+        return ghm_classification_loss_with_labels(logits, labels, bins=bins)
+
+    torch.compiler.reset()
+    result = torch.compile(step, fullgraph=True)(logits, labels)
+    (gradient,) = torch.autograd.grad(result.loss, logits)
+
+    arguments = logits.detach().double().numpy(), labels.numpy()
+    expected = reference.ghm_classification_loss_with_labels(*arguments, bins=bins)
+    _close(result.loss, expected.loss, torch.float32)
+    assert bool(result.loss.isnan()) == nan
+    by_logit = reference.ghm_classification_loss_with_labels_grad(*arguments, bins=bins)
+    np.testing.assert_allclose(_numpy(gradient), by_logit, rtol=4e-6, atol=1e-37)

@@ -75,12 +75,22 @@ def test_regions_and_counts_are_the_reference(dtype, bins):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("bins", [1, 10, 22, 49, 100])
-def test_edges_belong_to_the_region_above(dtype, bins):
-    """Also where floor(g * bins) falls one short, as for 53/100 and 59/100 in float32."""
-    edges = torch.arange(bins + 1, dtype=dtype) / bins
+def test_edges_belong_to_the_region_above(dtype):
+    """And their neighbours to that below; also where floor(g * bins) falls one short, as for 53/100 in float32."""
+    for bins in range(1, 131):
+        edges = torch.arange(bins + 1, dtype=dtype) / bins
+        below = torch.nextafter(edges[1:], torch.zeros(()).to(dtype))
 
-    assert impl.unit_region_index(edges, bins=bins).tolist() == [*range(bins), bins - 1]
+        assert impl.unit_region_index(edges, bins=bins).tolist() == [*range(bins), bins - 1]
+        assert impl.unit_region_index(below, bins=bins).tolist() == [*range(bins)]
+
+
+@pytest.mark.parametrize("bins", [10, 11])
+def test_nan_is_in_some_region(bins):
+    """So that a table of the regions can be asked: with 10 regions a product tells which, with 11 it does not."""
+    regions = impl.unit_region_index(torch.full((20,), torch.nan), bins=bins)
+
+    assert ((regions >= 0) & (regions < bins)).all()
 
 
 @pytest.mark.parametrize("norm", reference.NORMS)

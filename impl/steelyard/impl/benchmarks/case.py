@@ -39,12 +39,13 @@ class Peer:
 class Floor:
     """The least that any implementation of the case's result has to run: the limit of what can be reached here.
 
-    `what` names the operators, in a line. `prepare` gives the call that is timed; `compiled` puts it through
-    torch.compile, and makes it the limit of ours, compiled. It counts for nothing else: it computes too little.
+    `what` names the operators, in a line. `prepare` gives the calls that are timed together: one, or one forward and
+    one backward. `compiled` puts each through torch.compile, and makes it the limit of ours, compiled. It counts for
+    nothing else: it computes too little.
     """
 
     what: str
-    prepare: Callable[[Inputs], Call]
+    prepare: Callable[[Inputs], Call | tuple[Call, ...]]
     compiled: bool = False
 
 

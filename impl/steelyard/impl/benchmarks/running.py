@@ -180,6 +180,7 @@ def run_case(case: Case, shared: _Run, budget: Budget) -> Row:
     inputs = shared.inputs(case)
     ready: list[_Ready] = []
     peers: list[_Ready] = []
+    floors: list[_Ready] = []
     rows: list[Row] = []
     expected: Result | None = None
     result_bytes: int | None = None
@@ -213,13 +214,14 @@ def run_case(case: Case, shared: _Run, budget: Budget) -> Row:
             result_bytes = sum(tensor.nbytes for tensor in (*answer.outputs, *answer.gradients))
         del answer
         estimate = first if kind == "eager" and first > LONG_CALL else shared.clock(call, 1)
-        (peers if is_peer else ready).append(_Ready(row, call, estimate))
+        {"peer": peers, "floor": floors}.get(row["kind"], ready).append(_Ready(row, call, estimate))
     del expected
-    for peer in sorted(peers, key=_order):
-        if _needed([*ready, peer]) < budget.left:
-            ready.append(peer)
+    peers.sort(key=_order)
+    for contender in (*peers[:1], *floors, *peers[1:]):
+        if _needed([*ready, contender]) < budget.left:
+            ready.append(contender)
         else:
-            peer.row["message"] = TOO_SLOW
+            contender.row["message"] = TOO_SLOW
     _measure(ready, shared, budget)
     found = {
         "technique": case.technique,
@@ -286,18 +288,21 @@ def _contenders(case: Case, inputs: Inputs, options: Options) -> Iterator[tuple[
     yield _row("copy", "yardstick"), "eager", lambda: x.clone
     if x.is_floating_point():
         yield _row("exp", "yardstick"), "eager", lambda: x.exp
+    for peer in case.peers:
+        if options.peers is None or peer.name.partition(",")[0] in options.peers:
+            yield _row(peer.name, "peer", departs=peer.departs), "eager", partial(peer.prepare, inputs)
     for floor in case.floors:
         if options.compiled or not floor.compiled:
             name, kind = (COMPILED_FLOOR, "compiled") if floor.compiled else (FLOOR, "eager")
             yield _row(name, "floor", what=floor.what), kind, partial(_floor, floor, inputs)
-    for peer in case.peers:
-        if options.peers is None or peer.name.partition(",")[0] in options.peers:
-            yield _row(peer.name, "peer", departs=peer.departs), "eager", partial(peer.prepare, inputs)
 
 
 def _floor(floor: Floor, inputs: Inputs) -> Call:
-    call = floor.prepare(inputs)
-    return torch.compile(call, fullgraph=True, dynamic=False) if floor.compiled else call
+    prepared = floor.prepare(inputs)
+    calls = prepared if isinstance(prepared, tuple) else (prepared,)
+    if floor.compiled:
+        calls = tuple(torch.compile(call, fullgraph=True, dynamic=False) for call in calls)
+    return lambda: [call() for call in calls]
 
 
 def _row(contender: str, kind: str, *, departs: str = "", what: str = "") -> Row:

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from steelyard.impl.benchmarks.case import Axes, Call, Case, Floor, Growth, Inputs, Peer
 from steelyard.impl.benchmarks.scenes import anchor_labels, detector_logits, one_hot
+from steelyard.impl.slices import in_slices, sum_in_slices
 from steelyard.impl.soft_sampling.distribution_focal_loss import distribution_focal_loss
 from steelyard.impl.soft_sampling.focal_loss import sigmoid_focal_loss, sigmoid_focal_loss_with_labels
 from steelyard.impl.soft_sampling.focal_normalisers import normalise_focal_loss
@@ -94,6 +95,53 @@ def _varifocal_with_labels(logits: Tensor, labels: Tensor, quality: Tensor) -> T
 
 def _distribution(logits: Tensor, targets: Tensor) -> Tensor:
     return distribution_focal_loss(logits, targets).sum()
+
+
+# --- floors: what none can do without ------------------------------------------------------------------------------
+
+
+def _least_ghm(inputs: Inputs) -> tuple[Call, Call]:
+    """Slices that stay in the cache; regions without care for their edges; any weights."""
+    x, targets, bins = inputs["logits"].detach(), inputs["targets"], 10
+    table, lanes = torch.ones(bins), 1024
+
+    def signed(x: Tensor, targets: Tensor) -> Tensor:
+        return x * targets.view(torch.uint8).to(x.dtype)
+
+    def regions(x: Tensor, targets: Tensor) -> Tensor:
+        g = signed(x, targets).sigmoid()
+        index = (g.reshape(-1)[: g.numel() // lanes * lanes].view(-1, lanes) * bins).to(torch.int64)
+        counts = torch.zeros((bins + 1, lanes)).scatter_add_(0, index, torch.ones(()).expand(index.shape))
+        losses = g.log1p().reshape(-1)[: index.numel()].view(index.shape)
+        return counts.sum() + torch.zeros_like(counts).scatter_add_(0, index, losses).sum()
+
+    def weighted(x: Tensor, targets: Tensor) -> Tensor:
+        g = signed(x, targets).sigmoid()
+        return g * table.index_select(0, (g * (bins - 1)).to(torch.int32).view(-1)).view(g.shape)
+
+    shared = x.ndim
+    return (
+        torch.no_grad()(lambda: sum_in_slices(regions, x, targets, shared=shared)),
+        torch.no_grad()(lambda: in_slices(weighted, x, targets, shared=shared)),
+    )
+
+
+def _least_ghm_compiled(inputs: Inputs) -> tuple[Call, Call]:
+    x, targets = inputs["logits"].detach(), inputs["targets"]
+
+    def signed() -> Tensor:
+        return x * (1.0 - 2.0 * targets.to(x.dtype))
+
+    return lambda: torch.log1p(-signed().sigmoid()).sum(), lambda: 2.0 * signed().sigmoid()
+
+
+_GHM_FLOORS = (
+    Floor(
+        "forward: sigmoid, log1p, two scatters into regions; backward: sigmoid, a weight of the region; in the cache",
+        _least_ghm,
+    ),
+    Floor("forward: a sum of log1p(sigmoid); backward: sigmoid; no regions", _least_ghm_compiled, compiled=True),
+)
 
 
 # --- peers ---------------------------------------------------------------------------------------------------------
@@ -328,6 +376,7 @@ CASES = (
             peers=(Peer("mmdet", _mmdet_ghm),),
             likeness=f"bool targets; {DENSE}",
             goal=(8.0, 16.0),
+            floors=_GHM_FLOORS,
             growth=GROWTH if axes is RETINANET else (),
         )
         for axes in SIZES
@@ -343,6 +392,7 @@ CASES = (
             peers=(Peer("mmdet", _mmdet_ghm), Peer("mmdet, class ids", _mmdet_ghm_with_labels)),
             likeness=BY_LABEL,
             goal=(8.0, 16.0),
+            floors=_GHM_FLOORS,
         )
         for axes in SIZES
     ),

@@ -6,6 +6,7 @@ outlives a pass is one number a region.
 Specification: `steelyard.reference.soft_sampling.ghm`.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,7 @@ from steelyard.impl.soft_sampling.gradient_density import (
     REDUCTIONS,
     GHMLoss,
     HarmonizedLoss,
+    adds_in_one_order,
     coefficient,
     mask_like,
     region_coefficients,
@@ -159,49 +161,81 @@ class _HarmonizedCrossEntropy(torch.autograd.Function):
         if coefficients is not None and losses is not None:  # of the regions and, last, of what is NaN
             return (coefficients * losses[:-1]).sum() + losses[-1]
 
-        def terms(logits: Tensor, targets: Tensor, *others: Tensor) -> Tensor:
-            u = _log_odds_of_error(logits, targets, *others[:masks])
-            return coefficient(u.sigmoid(), coefficients, others[masks:]) * focal_value(u, 0.0)
-
+        dtype = compute_dtype(logits)
         if coefficients is None:
-            tensors, masks = _with_mask(logits, targets, valid), 1
             over = sum_with_density if summed else with_density
-            return over(terms, _gradient_norm, *tensors, dtype=compute_dtype(logits), epsilon=epsilon)
-        tensors, masks = _tensors(logits, targets, valid)
+            tensors = _with_mask(logits, targets, valid)
+            return over(_weighted_by_last(_terms), _gradient_norm, *tensors, dtype=dtype, epsilon=epsilon)
+
+        def terms(*part: Tensor) -> Tensor:
+            return _terms(*part, weights=lambda g: coefficient(g, coefficients, ()))
+
+        tensors = _given(logits, targets, valid)
         if summed:
             return sum_in_slices(lambda *part: terms(*part).sum(), *tensors, shared=targets.ndim)
         return in_slices(terms, *tensors, shared=targets.ndim)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        *tensors, _, ctx.epsilon, _ = inputs
+        *tensors, _, ctx.epsilon, ctx.summed = inputs
         ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         logits, targets, valid, coefficients = ctx.saved_tensors
 
-        def gradient(logits: Tensor, targets: Tensor, *others: Tensor) -> Tensor:
-            g = _log_odds_of_error(logits, targets, *others[:masks]).sigmoid()
-            grad, *by_element = others[masks:]
-            g = grad * coefficient(g, coefficients, tuple(by_element)) * g  # one name: frees the other temporaries
-            return _negated_for_positives(g, targets).to(logits.dtype)
-
         grads = grad.expand(logits.shape)
         if coefficients is None:
-            tensors, masks = _with_mask(logits, targets, valid), 1
             by_logit = with_density(
-                gradient, _gradient_norm, *tensors, others=(grads,), dtype=compute_dtype(logits), epsilon=ctx.epsilon
+                lambda *part: _weighted_by_last(_derivatives)(*part[:3], part[3] * part[4]),
+                _gradient_norm,
+                *_with_mask(logits, targets, valid),
+                others=(grads,),
+                dtype=compute_dtype(logits),
+                epsilon=ctx.epsilon,
             )
+        elif ctx.summed:  # one factor for all: multiplied once a region, not once an element
+            table = coefficients * grad
+
+            def derivatives(*part: Tensor) -> Tensor:
+                return _derivatives(*part, weights=lambda g: coefficient(g, table, ()))
+
+            by_logit = in_slices(derivatives, *_given(logits, targets, valid), shared=targets.ndim)
         else:
-            tensors, masks = _tensors(logits, targets, valid)
-            by_logit = in_slices(gradient, *tensors, grads, shared=targets.ndim)
+
+            def scaled_derivatives(*part: Tensor) -> Tensor:
+                *example, grad = part
+                return _derivatives(*example, weights=lambda g: grad * coefficient(g, coefficients, ()))
+
+            by_logit = in_slices(scaled_derivatives, *_given(logits, targets, valid), grads, shared=targets.ndim)
         return by_logit, *[None] * 6
 
 
-def _tensors(logits: Tensor, targets: Tensor, valid: Tensor | None) -> tuple[tuple[Tensor, ...], int]:
-    """Those that there are, and the number of masks among them."""
-    return ((logits, targets), 0) if valid is None else ((logits, targets, valid), 1)
+def _terms(
+    logits: Tensor, targets: Tensor, valid: Tensor | None = None, *, weights: Callable[[Tensor], Tensor]
+) -> Tensor:
+    u = _log_odds_of_error(logits, targets, valid)
+    return weights(_error(u)) * focal_value(u, 0.0)
+
+
+def _derivatives(
+    logits: Tensor, targets: Tensor, valid: Tensor | None = None, *, weights: Callable[[Tensor], Tensor]
+) -> Tensor:
+    x = logits.to(compute_dtype(logits))
+    negated = _negation_of_positives(targets, x)
+    g = _error(_where_valid(negated(x, -torch.inf), valid))
+    g = weights(g) * g  # one name: frees the other temporaries
+    return negated(g, 0.0).to(logits.dtype)
+
+
+def _weighted_by_last(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Of one argument more, which has the weights."""
+    return lambda *part: function(*part[:-1], weights=lambda _: part[-1])
+
+
+def _given(logits: Tensor, targets: Tensor, valid: Tensor | None) -> tuple[Tensor, ...]:
+    """Without the mask, where there is none."""
+    return (logits, targets) if valid is None else (logits, targets, valid)
 
 
 def _gradient_norm(logits: Tensor, targets: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -213,16 +247,16 @@ def _with_mask(logits: Tensor, targets: Tensor, valid: Tensor | None) -> tuple[T
 
 
 def _count(elements: _Elements, bins: int, *, with_losses: bool) -> tuple[Tensor, Tensor | None]:
-    """Examples in each region; eager on a CPU, where floats are added in one order, their cross entropies too."""
+    """Examples in each region and, where floats are added in one order, the sums of their cross entropies too."""
     logits, targets, valid = elements
-    tensors, _ = _tensors(*elements)
-    with_losses = with_losses and logits.device.type == "cpu" and not torch.compiler.is_compiling()
+    tensors = _given(*elements)
+    with_losses = with_losses and adds_in_one_order(logits.device, bins)
 
     def count_part(*part: Tensor) -> tuple[Tensor, ...]:
         u = _log_odds_of_error(*part)
         if with_losses:
-            return region_counts_and_sums(u.sigmoid(), focal_value(u, 0.0), bins)
-        return (region_counts(u.sigmoid(), bins),)
+            return region_counts_and_sums(_error(u), _cross_entropy(u), bins)
+        return (region_counts(_error(u), bins),)
 
     with torch.no_grad():
         counts, *losses = sum_in_slices(count_part, *tensors, shared=targets.ndim)
@@ -235,17 +269,37 @@ def _count(elements: _Elements, bins: int, *, with_losses: bool) -> tuple[Tensor
     return counts, losses[0] if losses else None
 
 
+def _error(u: Tensor) -> Tensor:
+    """1 - p_t, the gradient norm, from its log-odds."""
+    # a compiler writes results of exp and sigmoid to memory where they are used twice, and those of expm1 not
+    return (torch.expm1(-u) + 2.0).reciprocal() if torch.compiler.is_compiling() else u.sigmoid()
+
+
+def _cross_entropy(u: Tensor) -> Tensor:
+    """-log p_t from the log-odds of the error."""
+    if not torch.compiler.is_compiling():
+        return focal_value(u, 0.0)
+    # by the error, which the regions need too: an exp less
+    g = _error(u)
+    return u.clamp(min=0.0) - torch.log1p(torch.maximum(-g, g - 1.0))
+
+
 def _log_odds_of_error(logits: Tensor, targets: Tensor, valid: Tensor | None = None) -> Tensor:
     """The logit, negated for positives. -inf where not an example: certainly right, so loss 0 and gradient 0."""
-    u = _negated_for_positives(logits.to(compute_dtype(logits)), targets, ignored=-torch.inf)
+    x = logits.to(compute_dtype(logits))
+    return _where_valid(_negation_of_positives(targets, x)(x, -torch.inf), valid)
+
+
+def _where_valid(u: Tensor, valid: Tensor | None) -> Tensor:
     return u if valid is None else torch.where(valid, u, -torch.inf)
 
 
-def _negated_for_positives(values: Tensor, targets: Tensor, *, ignored: float = 0.0) -> Tensor:
-    """By targets or, if they have an axis less, by labels, of which -1 has the value `ignored`."""
-    if targets.ndim == values.ndim:
-        return values * (1.0 - 2.0 * indicator(targets, values.dtype))
-    return by_channel(
+def _negation_of_positives(targets: Tensor, like: Tensor) -> Callable[[Tensor, float], Tensor]:
+    """What negates values by targets or, if they have an axis less, by labels, of which -1 gets the number given."""
+    if targets.ndim == like.ndim:
+        signs = torch.rsub(indicator(targets, like.dtype), 1.0, alpha=2.0)
+        return lambda values, ignored: values * signs  # noqa: ARG005 - the mask tells what is no example
+    return lambda values, ignored: by_channel(
         values,
         targets,
         background=lambda values: values,

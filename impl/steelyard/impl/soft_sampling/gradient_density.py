@@ -3,6 +3,10 @@
 Specification: `steelyard.reference.soft_sampling.gradient_density`.
 """
 
+import functools
+import itertools
+import math
+import struct
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -200,7 +204,7 @@ def region_index(g: Tensor, bins: int) -> Tensor:
     if bins > MOST_BY_ARITHMETIC:
         edges = torch.arange(1, bins, dtype=g.dtype, device=g.device) / bins
         return torch.bucketize(g.contiguous(), edges, right=True, out_int32=True)
-    return torch.nan_to_num(_region_number(g, bins), nan=0.0).to(torch.int32)
+    return _region_number(g, bins).to(torch.int32).clamp(0, bins - 1)  # NaN becomes some integer or other
 
 
 def region_counts(g: Tensor, bins: int) -> Tensor:
@@ -210,8 +214,16 @@ def region_counts(g: Tensor, bins: int) -> Tensor:
     return _sums(_lanes(g, bins), None, bins)[:bins]
 
 
+def adds_in_one_order(device: torch.device, bins: int) -> bool:
+    """Whether `region_counts_and_sums` adds floats in the same order at every call."""
+    return bins <= MOST_UNROLLED if torch.compiler.is_compiling() else device.type == "cpu"
+
+
 def region_counts_and_sums(g: Tensor, values: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     """`region_counts`, and the sum of the values in each region and, last, of those whose norm is NaN."""
+    if torch.compiler.is_compiling():
+        at_least = _at_least(g, bins)
+        return _regions_of(_counts_in_pairs(at_least)), _sums_unrolled(at_least, values)
     lanes = _lanes(g, bins)
     return _sums(lanes, None, bins)[:bins], _sums(lanes, values, bins)
 
@@ -245,25 +257,71 @@ def _in_rows(values: Tensor, rest: int) -> Tensor:
 
 
 def _region_number(g: Tensor, bins: int) -> Tensor:
-    """Region of every norm as a floating number, NaN for NaN.
+    """A floating number whose integer part is the region of the norm; NaN for NaN.
 
-    Its lower edge is the largest i / bins, rounded, that is not above the norm. The floor of the product is at most 1
-    too small and never too large; comparing with the next edge mends it. A search among the edges takes much longer.
+    The region's lower edge is the largest i / bins, rounded, that is not above the norm. Where the product does not
+    tell it, the floor of one a little smaller is at most 1 too small and never too large; comparing with the next edge
+    mends it. A search among the edges takes much longer.
     """
+    if not torch.compiler.is_compiling() and _product_tells_region(bins, g.dtype):
+        return (g * bins).clamp(max=bins - 1)
     next_region = (g * (bins * (1.0 - 4.0 * torch.finfo(g.dtype).eps))).floor() + 1.0
     below_its_edge = (g - next_region / bins).sign().clamp(max=0.0)
     return (next_region + below_its_edge).clamp(max=bins - 1)
 
 
+@functools.cache
+def _product_tells_region(bins: int, dtype: torch.dtype) -> bool:
+    """Whether a rounded product with `bins` reaches i just at the rounded edge i / bins, for every edge.
+
+    It does for the usual 10 and 30 regions in float32. Products are monotonic: an edge and its neighbour below decide.
+    """
+    precision = {torch.float32: 24, torch.float64: 53}[dtype]
+
+    def rounded(number: float) -> float:
+        return number if dtype == torch.float64 else struct.unpack("f", struct.pack("f", number))[0]
+
+    for region in range(1, bins):
+        edge = rounded(region / bins)
+        mantissa, exponent = math.frexp(edge)
+        below = edge - math.ldexp(1.0, exponent - precision - (mantissa == 0.5))
+        if not rounded(below * bins) < region <= rounded(edge * bins):
+            return False
+    return True
+
+
 def _counts_unrolled(g: Tensor, bins: int) -> Tensor:
-    """A comparison and a sum for each edge, all in one loop over the norms once they are compiled.
+    """A comparison and a sum for each edge, all in one loop over the norms once they are compiled."""
+    number = torch.int64 if g.numel() >= 2**31 else torch.int32
+    return _regions_of(torch.stack([mask.sum(dtype=number) for mask in _at_least(g, bins)]).long())
+
+
+def _counts_in_pairs(at_least: list[Tensor]) -> Tensor:
+    """How many are True in each mask, two numbers in a sum: the compiler puts at most 16 sums into one loop."""
+    if at_least[0].numel() >= 2**31:
+        return torch.stack([mask.sum() for mask in at_least])
+    high = [*at_least[1::2], torch.zeros_like(at_least[0])][: len(at_least[::2])]
+    pairs = [low.long() + upper.long() * 2**32 for low, upper in zip(at_least[::2], high, strict=True)]
+    sums = torch.stack([pair.sum() for pair in pairs])
+    return torch.stack([sums & (2**32 - 1), sums >> 32], dim=1).view(-1)[: len(at_least)]
+
+
+def _sums_unrolled(at_least: list[Tensor], values: Tensor) -> Tensor:
+    """A sum for each region: no differences of sums, in which small ones would be lost beside large ones."""
+    within = [torch.where(lower, torch.where(upper, 0.0, values), 0.0) for lower, upper in itertools.pairwise(at_least)]
+    last, none = torch.where(at_least[-1], values, 0.0), torch.where(at_least[0], 0.0, values)
+    return torch.stack([part.sum() for part in (*within, last, none)])
+
+
+def _at_least(g: Tensor, bins: int) -> list[Tensor]:
+    """Masks of the norms that are numbers, and of those at each edge or above it.
 
     The edges are numbers of Python here: for so few bins i / bins is rounded to any dtype as the division in it is.
     """
-    number = torch.int64 if g.numel() >= 2**31 else torch.int32
-    at_least = [(g == g).sum(dtype=number)]  # noqa: PLR0124 - is a number
-    at_least += [(g >= edge / bins).sum(dtype=number) for edge in range(1, bins)]
-    cumulative = torch.stack(at_least).long()
+    return [g == g, *(g >= edge / bins for edge in range(1, bins))]  # noqa: PLR0124 - is a number
+
+
+def _regions_of(cumulative: Tensor) -> Tensor:
     return cumulative - nn.functional.pad(cumulative[1:], (0, 1))
 
 
@@ -292,7 +350,13 @@ def coefficient(g: Tensor, coefficients: Tensor | None, by_element: tuple[Tensor
         return by_element[0]
     if coefficients.shape[0] == 1:
         return coefficients
-    index = region_index(g.detach(), coefficients.shape[0])
+    bins = coefficients.shape[0]
+    if torch.compiler.is_compiling() and bins <= MOST_UNROLLED:  # half the time of looking them up
+        found = coefficients[0]
+        for number, above_its_edge in enumerate(_at_least(g.detach(), bins)[1:], 1):
+            found = torch.where(above_its_edge, coefficients[number], found)
+        return found
+    index = region_index(g.detach(), bins)
     return coefficients.index_select(0, index.reshape(-1)).view(g.shape)  # takes int32, where [] makes it int64
 
 
