@@ -144,6 +144,29 @@ def test_shared_anchors():
     assert torch.equal(other.labels[2], max_iou_assignment(boxes[2], gt[0], labels[0], num_classes=3).labels)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 100])
+def test_images_a_few_at_a_time(at_a_time, monkeypatch):
+    """One or two images at a time, of what has the batch axis and of what all share: what all give at once."""
+    boxes, gt, labels, mask = _scene(5, 40, OBJECTS_AT_A_TIME + 2, seed=8)
+    regions = _scene(5, 1, 3, seed=9)[1]
+    rule = {"num_classes": 3, "low_quality": "overwrite_last"}
+    ignoring = {"ignore_regions": regions, "ignore_threshold": 0.5}
+    calls = [
+        ((boxes, gt, labels), {"candidate_mask": mask, **ignoring}),
+        ((boxes[0], gt, labels), ignoring),
+        ((boxes, gt[0], labels[0]), {}),
+        ((boxes[:1], gt, labels), {"ignore_regions": regions[0], "ignore_threshold": 0.5}),
+        ((boxes.unsqueeze(1), gt[:4].unflatten(0, (1, 4)), labels[:4].unflatten(0, (1, 4))), {}),
+    ]
+    expected = [max_iou_assignment(*tensors, **rule, **options) for tensors, options in calls]
+
+    monkeypatch.setattr(assignment, "CANDIDATES_AT_A_TIME", at_a_time)
+
+    for whole, (tensors, options) in zip(expected, calls, strict=True):
+        actual = max_iou_assignment(*tensors, **rule, **options)
+        assert all(torch.equal(one, other) for one, other in zip(actual, whole, strict=True))
+
+
 class _LiveBytes(TorchDispatchMode):
     """Largest number of bytes in tensors made under it, besides the given ones, that live at one time."""
 
@@ -187,6 +210,17 @@ def test_memory_does_not_grow_with_the_objects():
             claims = 0 if low_quality is None else 4 * n * -(-m // OBJECTS_AT_A_TIME)  # a float32 for each group
             assert memory.peak < 2.0 * returned + claims + 8 * 4 * PAIRS_AT_A_TIME, memory.peak / returned
             assert memory.peak < 0.3 * 4 * n * m
+
+
+def test_memory_of_a_batch_is_that_of_its_result():
+    """What is made of each candidate exists for one image: five times its result, and what depends on no size."""
+    boxes, gt, labels, _ = _scene(16, 100_000, 20, seed=1, dtype=torch.float32)
+
+    with _LiveBytes(boxes, gt, labels) as memory:
+        assigned = max_iou_assignment(boxes, gt, labels, num_classes=3, low_quality="keep")
+
+    returned = sum(field.nbytes for field in assigned)
+    assert memory.peak < returned * (1 + 5 / 16) + 8 * 4 * PAIRS_AT_A_TIME, memory.peak / returned
 
 
 def test_runs_without_data_and_compiles_whole():

@@ -81,18 +81,18 @@ def parts(number: int, *tensors: Tensor, axis: int) -> Iterator[tuple[Tensor, ..
 def _parts_in_cache(*tensors: Tensor, axis: int) -> Iterator[tuple[Tensor, ...]]:
     """`parts` of the first tensor's number of slices, whose temporaries will take the same few places."""
     number = number_of_slices(tensors[0])
-    _keep_freed_memory(tensors[0], number)
+    keep_freed_memory(tensors[0], tensors[0].numel() // number, compute_dtype(tensors[0]))
     return parts(number, *tensors, axis=axis)
 
 
-def _keep_freed_memory(first: Tensor, number: int) -> None:
-    """Take memory for all temporaries of a slice and give it back untouched, which costs next to nothing.
+def keep_freed_memory(first: Tensor, elements: int, dtype: torch.dtype) -> None:
+    """Take memory for all temporaries of a slice of so many elements and give it back untouched, at next to no cost.
 
     By the size of what was given back, the C library of Linux decides what it keeps for the next request. Without
     this it would return the temporaries to the system after every slice, and fetch cleared pages for the next one.
     """
     if first.device.type == "cpu":
-        first.new_empty(TEMPORARIES * (first.numel() // number), dtype=compute_dtype(first))
+        first.new_empty(TEMPORARIES * elements, dtype=dtype)
 
 
 def sum_in_slices(function: Callable[..., Results], *tensors: Tensor, shared: int | None = None) -> Results:
