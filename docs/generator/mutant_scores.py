@@ -25,20 +25,16 @@ class Score(TypedDict):
 
 
 def tables(scores: Mapping[str, Score]) -> str:
-    """By family and all together, then by technique, as Markdown; at last, which techniques have no score yet."""
+    """By family and all together, then by technique, as Markdown."""
     families = [
         _row(title, [of for id_, of in scores.items() if TECHNIQUES[id_].family == family])
         for family, title in FAMILIES.items()
     ]
     techniques = [
-        _row(f"[{plain(technique.title)}](techniques/{id_}.md)", [scores[id_]])
-        for id_, technique in TECHNIQUES.items()
-        if id_ in scores
+        _row(f"[{plain(technique.title)}](techniques/{id_}.md)", [scores[id_]]) for id_, technique in TECHNIQUES.items()
     ]
-    waiting = [f"`{id_}`" for id_ in TECHNIQUES if id_ not in scores]
-    left = f"\n\nNot judged whole yet, {len(waiting)} of {len(TECHNIQUES)}: {', '.join(waiting)}." if waiting else ""
     by_family = "\n".join([_HEAD.format("family"), *filter(None, families), _row("**all**", list(scores.values()))])
-    return f"{by_family}\n\n" + "\n".join([_HEAD.format("technique"), *techniques]) + left
+    return f"{by_family}\n\n" + "\n".join([_HEAD.format("technique"), *techniques])
 
 
 def _row(name: str, scores: Sequence[Score]) -> str:
