@@ -40,6 +40,19 @@ def test_same_negatives_as_specified(seed, dtype):
     np.testing.assert_array_equal(drawn.numpy(), specified_negatives(labels, iou, number, keys, fill_keys, **options))
 
 
+@pytest.mark.parametrize("edge", [0.1, 0.7])
+def test_an_edge_between_two_numbers_of_the_format(edge):
+    """The float32 next to 0.7 lies below it, that next to 0.1 above: the edge is what the specification says."""
+    labels, number, keys = torch.tensor([1, 1]), torch.tensor(1), torch.tensor([0.25, 0.5])
+    iou = torch.tensor([edge, 0.9], dtype=torch.float32)
+    options = {"num_classes": 1, "num_bins": 1, "floor_iou": edge}
+
+    drawn = iou_balanced_negatives(labels, iou, number, keys, keys, **options)
+
+    expected = specified_negatives(labels, iou.double(), number, keys, keys, **options)
+    assert drawn.tolist() == expected.tolist() == [edge == 0.1, edge == 0.7]
+
+
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.usefixtures("either_way")
 def test_same_positives_as_specified(seed):

@@ -44,8 +44,9 @@ def test_lowest_by_rows_by_digits_and_within_a_limit(seed, dtype):
     """The same members, ties at the border, infinite values and zeros of both signs among them."""
     random = np.random.default_rng(seed)
     limit, length = int(random.integers(1, 5)), int(random.integers(1, selection_in_rows.AT_A_TIME))
-    values = torch.from_numpy(random.integers(-1, [2, 40, 10_000][seed % 3], (3, length)) / 10_000).to(dtype)
-    values[:, ::7] *= -1.0
+    low, high = [(0, 2), (-20, 20), (-1, 10_000)][seed % 3]
+    values = torch.from_numpy(random.integers(low, high, (3, length)) / 10_000).to(dtype)
+    values[:, ::7] = -0.0
     values[:, ::5] = torch.inf
     group = torch.from_numpy(random.random((3, length)) < [0.02, 0.5, 1.0][seed // 3 % 3])
     number = torch.from_numpy(random.integers(0, limit + 1, (3, 1)))
