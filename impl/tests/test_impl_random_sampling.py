@@ -141,6 +141,16 @@ def test_without_keys_runs_without_data_and_compiles():
             assert not (negative & (labels != 3)).any()
 
 
+def test_the_device_is_that_of_the_labels():
+    """Not the one where tensors are made by default."""
+    labels = torch.randint(-1, 4, (2, 300))
+
+    with torch.device("meta"):
+        sample = random_sampling(labels, num_classes=3, num_samples=8)
+
+    assert sample.positive.sum(dim=-1).tolist() == sample.negative.sum(dim=-1).tolist() == [4, 4]
+
+
 def test_labels_of_any_integers():
     """Unsigned ones have nothing to ignore."""
     labels = torch.randint(0, 4, (2, 300))

@@ -45,7 +45,8 @@ def draw_in_rows(labels: Tensor, quota: Quota) -> tuple[Tensor, Tensor]:
     """
     if labels.numel() == 0:
         return torch.zeros_like(labels, dtype=torch.bool), torch.zeros_like(labels, dtype=torch.bool)
-    seed = torch.randint(2**62, (2,))  # outside of the operator, which is then a function of what it is given
+    # outside of the operator, which is then a function of what it is given
+    seed = torch.randint(2**62, (2,), device=labels.device)
     positive, negative = _draw_in_rows(labels.reshape(-1, labels.shape[-1]), seed, *quota)
     return positive.reshape(labels.shape), negative.reshape(labels.shape)
 

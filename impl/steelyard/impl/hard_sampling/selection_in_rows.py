@@ -83,7 +83,7 @@ def _lowest_in_rows_on_cpu(values: Tensor, group: Tensor, number: Tensor) -> Ten
 
 def _lowest_of_groups_on_cpu(values: Tensor, groups: Tensor, number: Tensor, num_groups: int) -> Tensor:
     """Shapes: `values` float (R, N), `groups` int (R, N), `number` int64 (R, 1) -> bool (R, N)."""
-    chosen = torch.zeros(groups.shape, dtype=torch.bool)
+    chosen = groups.new_zeros(groups.shape, dtype=torch.bool)
     value, group, drawn, wanted = values.numpy(), groups.numpy(), chosen.numpy(), number.flatten().tolist()
     for part in parts_of(value.shape):
         ordered = in_order(value[part])
