@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 from torch import Generator, Tensor
 
-from steelyard.impl.benchmarks.case import Axes, Call, Case, Growth, Inputs, Peer, Result
+from steelyard.impl.benchmarks.case import Axes, Call, Case, Floor, Growth, Inputs, Peer, Result
 from steelyard.impl.benchmarks.scenes import detector_logits
 from steelyard.impl.hard_sampling.hard_negative_mining import ssd_confidence_loss
 from steelyard.impl.hard_sampling.iou_balanced_sampling import iou_balanced_negatives
@@ -189,6 +189,28 @@ def _mmdet_ssd(inputs: Inputs) -> Call:
     return call
 
 
+def _ssd_floor(inputs: Inputs) -> Call:
+    logits, labels = inputs["logits"].detach(), inputs["labels"].unsqueeze(-1)
+    of_anchor = torch.ones_like(logits[..., :1])
+
+    def call() -> tuple[Tensor, Tensor]:
+        shares = torch.log_softmax(logits, dim=-1)
+        return shares.gather(-1, labels), shares.exp_().mul_(of_anchor)
+
+    return call
+
+
+def _ssd_floor_compiled(inputs: Inputs) -> Call:
+    logits = inputs["logits"].detach()
+
+    def call() -> tuple[Tensor, Tensor]:
+        highest = logits.amax(dim=-1, keepdim=True)
+        total = (logits - highest).exp().sum(dim=-1, keepdim=True)
+        return total.log(), (logits - highest).exp() * total.reciprocal()
+
+    return call
+
+
 def _as_many(theirs: Result, ours: Result, _: Inputs) -> str:
     """As many positives and negatives over all images: which ones is a matter of chance, or of ties."""
 
@@ -271,6 +293,10 @@ CASES: tuple[Case, ...] = (
         peers=(
             Peer("torchvision", _torchvision_ssd, departs="its background is the first channel"),
             Peer("mmdet", _mmdet_ssd),
+        ),
+        floors=(
+            Floor("log_softmax, one number an anchor, and exp times a number of the anchor; no mining", _ssd_floor),
+            Floor("highest, sum of exp, and exp times a number of the anchor; no mining", _ssd_floor_compiled, True),
         ),
         likeness="torchvision and mmdet give a loss of boxes of zeros besides",
         goal=(3.0, 3.0),

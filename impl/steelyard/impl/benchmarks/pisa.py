@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 from torch import Generator, Tensor
 
-from steelyard.impl.benchmarks.case import Axes, Call, Case, Growth, Inputs, Peer
+from steelyard.impl.benchmarks.case import Axes, Call, Case, Floor, Growth, Inputs, Peer
 from steelyard.impl.soft_sampling.carl_loss import classification_aware_regression_loss
 from steelyard.impl.soft_sampling.pisa import isr_p_weights
 
@@ -81,6 +81,18 @@ def _mmdet_carl(inputs: Inputs) -> Call:
     return call
 
 
+def _carl_floor(inputs: Inputs) -> Call:
+    logits, predictions = inputs["logits"].detach(), inputs["predictions"].detach()
+    own = inputs["labels"].unsqueeze(-1)
+
+    def call() -> tuple[Tensor, ...]:
+        score = logits.gather(-1, own).sigmoid_()
+        loss = predictions.abs().sum(dim=-1, keepdim=True).mul_(score).sum()
+        return loss, torch.zeros_like(logits).scatter_add_(-1, own, score), predictions.sign().mul_(score)
+
+    return call
+
+
 CASES: tuple[Case, ...] = (
     *(
         Case(
@@ -106,6 +118,13 @@ CASES: tuple[Case, ...] = (
             takes=("logits", "labels", "predictions"),
             differentiates=("logits", "predictions"),
             peers=(Peer("mmdet", _mmdet_carl),),
+            floors=(
+                Floor(
+                    "a score and a loss of each row, a gradient of zeros with one number a row, and one of boxes",
+                    _carl_floor,
+                ),
+                Floor("the same", _carl_floor, compiled=True),
+            ),
             likeness="with the sigmoid; the regression loss is an absolute value",
             goal=(5.0, 5.0),
         )

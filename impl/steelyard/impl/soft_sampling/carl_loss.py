@@ -1,6 +1,6 @@
 """CARL from differentiable operations: the gradient flows through the score and through the normaliser.
 
-What is as large as the logits, their way to the score of the true class and back, keeps nothing but the logits.
+What is as large as the logits is the cross entropy of the softmax, or one logit a row of the sigmoid's.
 
 Specification: `steelyard.reference.soft_sampling.carl_loss`.
 """
@@ -22,6 +22,7 @@ from steelyard.impl.checks import (
 )
 from steelyard.impl.collectives import highest, summed, summed_with_gradient
 from steelyard.impl.slices import in_slices
+from steelyard.impl.soft_sampling.softmax_focal_loss import softmax_focal_loss
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
     from torch.distributed import ProcessGroup
@@ -44,26 +45,8 @@ def classification_aware_regression_weights(
     -1 = ignore -> (...); float32 for half inputs.
     Specification: `steelyard.reference.classification_aware_regression_weights`.
     """
-    is_positive = _is_positive(logits, labels, activation)
-    k, b = non_negative("k", k), fraction("b", b)
-    lowest = torch.finfo(compute_dtype(logits)).min
-
-    true_class = torch.where(is_positive, labels, 0).to(torch.int64).unsqueeze(-1)
-    log_p: Tensor = _LogScore.apply(logits, true_class, is_positive, activation == "softmax")  # type: ignore[no-untyped-call]
-    log_v = log_p  # of b = 0: in logarithms no score is too small
-    if b > 0:
-        odds = math.log((1.0 - b) / b) if b < 1 else -math.inf
-        log_v = math.log(b) - nn.functional.logsigmoid(-(log_p + odds))  # log((1 - b) p + b)
-    log_v = (k * log_v.clamp(min=lowest)).clamp(min=lowest)  # -inf would have no difference from -inf
-
-    with torch.no_grad():
-        largest = torch.where(is_positive, log_v, lowest).flatten()
-        largest = highest(nn.functional.pad(largest, (0, 1), value=lowest).amax(), group)
-        number = summed(is_positive.sum(), group)
-    # of the padding 0 before the exponential, since 0 times an infinite derivative is NaN
-    v = torch.where(is_positive, torch.exp(torch.where(is_positive, log_v - largest, 0.0)), 0.0)
-    total = summed_with_gradient(v.sum(), group)
-    return v * (number / torch.where(number > 0, total, 1.0))
+    v, factor = _unnormalised(logits, labels, _is_positive(logits, labels, activation), activation, k, b, group)
+    return v * factor
 
 
 def classification_aware_regression_loss(
@@ -84,60 +67,81 @@ def classification_aware_regression_loss(
     inputs.
     Specification: `steelyard.reference.classification_aware_regression_loss`.
     """
-    c = classification_aware_regression_weights(logits, labels, activation=activation, k=k, b=b, group=group)
-    losses = _sample_losses(regression_losses, labels)
     is_positive = _is_positive(logits, labels, activation)
-    weighed = (c * torch.where(is_positive, losses, 0.0)).sum()
+    v, factor = _unnormalised(logits, labels, is_positive, activation, k, b, group)
+    losses = _sample_losses(regression_losses, labels)
+    weighed = (v * torch.where(is_positive, losses, 0.0)).sum() * factor
     return weighed / _average_factor(avg_factor, labels, group)
 
 
-class _LogScore(torch.autograd.Function):
-    """Logarithm of the score of the true class, of another sample some number; keeps its inputs only."""
+def _unnormalised(
+    logits: Tensor,
+    labels: Tensor,
+    is_positive: Tensor,
+    activation: str,
+    k: float,
+    b: float,
+    group: "ProcessGroup | None",
+) -> tuple[Tensor, Tensor]:
+    """The v of every positive by the largest one, and the number that makes shares of them."""
+    k, b = non_negative("k", k), fraction("b", b)
+    lowest = torch.finfo(compute_dtype(logits)).min
+    log_p = _log_score(logits, labels, is_positive, activation)
+    if b > 0:
+        odds = math.log((1.0 - b) / b) if b < 1 else -math.inf
+        log_v = math.log(b) - nn.functional.logsigmoid(-(log_p + odds))  # log((1 - b) p + b)
+    else:
+        log_v = log_p.clamp(min=lowest)  # in logarithms no score is too small; -inf would have no difference from -inf
+    if k != 1:
+        log_v = (k * log_v).clamp(min=lowest)
+    log_v = torch.where(is_positive, log_v, -torch.inf)
+
+    with torch.no_grad():
+        largest = nn.functional.pad(log_v.flatten(), (0, 1), value=lowest).amax()
+        largest = highest(largest, group)
+        number = summed(is_positive.sum(), group)
+    v = torch.exp(log_v - largest)
+    total = summed_with_gradient(v.sum(), group)
+    return v, number / torch.where(number > 0, total, 1.0)
+
+
+def _log_score(logits: Tensor, labels: Tensor, is_positive: Tensor, activation: str) -> Tensor:
+    """Logarithm of the score of the true class; of another sample some number, whatever stands there."""
+    if activation == "softmax":  # by the margin above the others: 1 - p, the derivative, keeps its digits
+        label = torch.where(is_positive, labels, -1).to(torch.int32)
+        return -softmax_focal_loss(logits, label, alpha=None, gamma=0.0)
+    own: Tensor = _OwnLogit.apply(logits, torch.where(is_positive, labels, 0))  # type: ignore[no-untyped-call]
+    return nn.functional.logsigmoid(torch.where(is_positive, own.to(compute_dtype(logits)), 0.0))
+
+
+class _OwnLogit(torch.autograd.Function):
+    """The logit of the true class; in half precision too, its gradient takes little more memory than itself."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(logits: Tensor, true_class: Tensor, is_positive: Tensor, softmax: bool) -> Tensor:  # noqa: FBT001
-        def log_score(logits: Tensor, true_class: Tensor, is_positive: Tensor) -> Tensor:
-            return nn.functional.logsigmoid(_margin(logits, true_class, is_positive, softmax)[0])
-
-        return in_slices(log_score, logits, true_class, is_positive, shared=is_positive.ndim)
+    def forward(logits: Tensor, labels: Tensor) -> Tensor:
+        return logits.gather(-1, _channel(labels)).squeeze(-1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        *tensors, ctx.softmax = inputs
-        ctx.save_for_backward(*tensors)
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        def gradient(logits: Tensor, true_class: Tensor, is_positive: Tensor, grad: Tensor) -> Tensor:
-            margin, rest, others = _margin(logits, true_class, is_positive, ctx.softmax)
-            by_margin = (grad * torch.where(is_positive, torch.sigmoid(-margin), 0.0)).unsqueeze(-1)
-            elsewhere = by_margin.new_zeros(()).expand(logits.shape)
-            if rest is not None:
-                elsewhere = -by_margin * (rest - others).exp()
-            return elsewhere.scatter(-1, true_class, by_margin).to(logits.dtype)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        def gradient(logits: Tensor, labels: Tensor, grad: Tensor) -> Tensor:
+            # adding half numbers, PyTorch would make a copy of the whole in float32
+            wide = grad.to(compute_dtype(grad)).unsqueeze(-1)
+            return wide.new_zeros(logits.shape).scatter_add_(-1, _channel(labels), wide).to(logits.dtype)
 
-        return in_slices(gradient, *ctx.saved_tensors, grad, shared=grad.ndim), None, None, None
+        logits, labels = ctx.saved_tensors
+        if grad.dtype == compute_dtype(grad):  # nothing stands beside it: no need for slices
+            return gradient(logits, labels, grad), None
+        return in_slices(gradient, logits, labels, grad, shared=labels.ndim), None
 
 
-def _margin(
-    logits: Tensor,
-    true_class: Tensor,
-    is_positive: Tensor,
-    softmax: bool,  # noqa: FBT001 - of one class of functions
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Log odds of the true class; of softmax its margin above the others: 1 - p, the derivative, keeps its digits.
-
-    And the logits without that of the true class, if they count, and the logarithm of their sum.
-    """
-    dtype = compute_dtype(logits)
-    own = torch.where(is_positive, logits.gather(-1, true_class).squeeze(-1).to(dtype), 0.0)
-    if not softmax:
-        return own, None, own
-    rest = torch.where(is_positive.unsqueeze(-1), logits.to(dtype), 0.0).scatter(-1, true_class, -torch.inf)
-    others = rest.logsumexp(-1, keepdim=True)
-    return own - others.squeeze(-1), rest, others
+def _channel(labels: Tensor) -> Tensor:
+    return labels.to(torch.int64).unsqueeze(-1)
 
 
 def _is_positive(logits: Tensor, labels: Tensor, activation: str) -> Tensor:

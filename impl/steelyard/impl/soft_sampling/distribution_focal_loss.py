@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steelyard.impl.checks import compute_dtype, float_tensor
 from steelyard.impl.slices import in_slices
+from steelyard.impl.soft_sampling.shares_besides import at_own, besides_own, exp_besides_own, in_place, is_own
 
 
 def distribution_focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -88,25 +89,23 @@ class _DistributionFocalLoss(torch.autograd.Function):
             near, far, w_far = _two_bins(targets.to(z.dtype).unsqueeze(-1), num_bins=z.shape[-1])
             highest = z.amax(dim=-1, keepdim=True)
             if torch.compiler.is_compiling():
-                at_near = _at(near, z).sum(dim=-1, keepdim=True)
-                at_far = _at(far, z).sum(dim=-1, keepdim=True)
-                e_near = (at_near - highest).exp()
-                others = _besides(near, (z - highest).exp()).sum(dim=-1, keepdim=True)
+                z_near = at_own(near, z).sum(dim=-1, keepdim=True)
+                z_far = at_own(far, z).sum(dim=-1, keepdim=True)
+                below, e = z_near - highest, besides_own(near, (z - highest).exp())
             else:
                 near_bin = near.to(torch.int64)
-                at_near, at_far = z.gather(-1, near_bin), z.gather(-1, far.to(torch.int64))
-                e_near = (at_near - highest).exp()
-                e = (z - _mapped_with(highest, w_far)).exp_()
-                # exactly 0 if it is the highest one; else a rounding beside others of more than 1
-                others = e.scatter_add_(-1, near_bin, -e_near).sum(dim=-1, keepdim=True)
+                z_near, z_far = z.gather(-1, near_bin), z.gather(-1, far.to(torch.int64))
+                below = z_near - highest
+                e = exp_besides_own(z, highest, near_bin, below)
+            others = e.sum(dim=-1, keepdim=True)
             # the highest share is 1, and not added: the logarithm of a share near 1 keeps its digits
-            nearest = (others + (e_near - 1.0)).log1p() - (at_near - highest)
-            values = torch.addcmul(nearest, w_far, at_near - at_far)
-            return _masked(values.squeeze(-1), *counted), highest, others, e_near
+            nearest = (others + (below.exp() - 1.0)).log1p() - below
+            values = torch.addcmul(nearest, w_far, z_near - z_far)
+            return _masked(values.squeeze(-1), *counted), highest, others, below
 
         tensors = (logits, targets) if counted is None else (logits, targets, counted)
-        values, highest, others, e_near = in_slices(loss, *tensors, shared=targets.ndim)
-        return values, highest, others, e_near
+        values, highest, others, below = in_slices(loss, *tensors, shared=targets.ndim)
+        return values, highest, others, below
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
@@ -118,29 +117,27 @@ class _DistributionFocalLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         if grad is None:
             return None, None, None
-        recorded = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        written_out = recorded or torch.compiler.is_compiling()
 
         def gradient(logits: Tensor, targets: Tensor, grad: Tensor, *rows: Tensor) -> Tensor:
-            highest, others, e_near, *counted = rows
+            highest, others, below, *counted = rows
             z, grad = logits.to(compute_dtype(logits)), grad.unsqueeze(-1)
             near, far, w_far = _two_bins(targets.to(z.dtype).unsqueeze(-1), num_bins=z.shape[-1])
-            if written_out:
-                e = (z - highest).exp()
-                if recorded:  # the sums depend on the logits
-                    others, e_near = (part(near, e).sum(dim=-1, keepdim=True) for part in (_besides, _at))
+            if in_place():
+                near_bin = near.to(torch.int64)
+                e = exp_besides_own(z, highest, near_bin, below, grad)
             else:
-                e = (z - _mapped_with(highest, w_far, grad)).exp_()
-            of_far, per_total = grad * w_far, grad / (others + e_near)
+                e = besides_own(near, (z - highest).exp())
+                if not torch.compiler.is_compiling():  # recorded: both depend on the logits
+                    others, below = e.sum(dim=-1, keepdim=True), at_own(near, z - highest).sum(dim=-1, keepdim=True)
+            of_far, per_total = grad * w_far, grad / (others + below.exp())
             # share - w_near as w_far - (1 - share), with 1 - share from the others: nothing cancels if both are near 1
             of_near = torch.addcmul(of_far, per_total, others, value=-1.0)
-            if written_out:
-                derivative = torch.where(_is(near, e), of_near, e * per_total - _at(far, of_far.expand(e.shape)))
-            else:
-                near_bin = near.to(torch.int64)
-                e = e.scatter_add_(-1, near_bin, -e_near)
+            if in_place():
                 derivative = e.mul_(per_total).scatter_add_(-1, near_bin, of_near)
                 derivative = derivative.scatter_add_(-1, far.to(torch.int64), -of_far)
+            else:
+                of_bins = e * per_total - at_own(far, of_far.expand(e.shape))
+                derivative = torch.where(is_own(near, e), of_near, of_bins)
             return _masked(derivative, *(mask.unsqueeze(-1) for mask in counted)).to(logits.dtype)
 
         logits, targets, counted, *rows = ctx.saved_tensors
@@ -189,28 +186,6 @@ def _two_bins(y: Tensor, *, num_bins: int) -> tuple[Tensor, Tensor, Tensor]:
     near = y.round().clamp(0, n).nan_to_num(0.0)
     beyond = y - near
     return near, (near + beyond.sign()).clamp(0, n).nan_to_num(0.0), beyond.abs()
-
-
-def _is(bin_number: Tensor, values: Tensor) -> Tensor:
-    """Where a side's bin is. Comparisons are fused by a compiler, and a scatter is not."""
-    return bin_number == torch.arange(values.shape[-1], dtype=bin_number.dtype, device=bin_number.device)
-
-
-def _at(bin_number: Tensor, values: Tensor) -> Tensor:
-    """The values there, and 0 besides."""
-    return torch.where(_is(bin_number, values), values, 0.0)
-
-
-def _besides(bin_number: Tensor, values: Tensor) -> Tensor:
-    """The values besides, and 0 there."""
-    return torch.where(_is(bin_number, values), 0.0, values)
-
-
-def _mapped_with(row: Tensor, *others: Tensor) -> Tensor:
-    """The row, mapped over what `vmap` maps the others over: what is made of it may be changed in place by them."""
-    for other in others:
-        row = torch.add(row, other, alpha=0.0)
-    return row
 
 
 def _below_highest(logits: Tensor) -> Tensor:
