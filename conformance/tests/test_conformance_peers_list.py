@@ -64,6 +64,8 @@ DEVIATIONS = [
             "EQV-20": "equalization/reduction-ignored",
         },
     ),
+    ("mmdet", "distances_from_boxes", {"DFB-11": "distances/one-point-for-all"}),
+    ("mmdet", "boxes_from_distances", {"BFD-9": "boxes/one-point-for-all"}),
     ("mmdet", "pairwise_iou", {"IOU-6": "iou/clamped-union", "IOU-7": "iou/half-and-clamped"}),
     # 8. balanced-loss at a logit of -89 and without positives; cbloss
     (
@@ -71,7 +73,11 @@ DEVIATIONS = [
         "sigmoid_focal_loss",
         {"FL-5": "focal/overflowing-exponent", "FL-6": "focal/overflowing-exponent"},
     ),
-    ("balanced_loss", "normalise_focal_loss", {"NORM-3": "focal-normaliser/no-floor"}),
+    (
+        "balanced_loss",
+        "normalise_focal_loss",
+        {"NORM-3": "focal-normaliser/no-floor", "NORM-9": "focal-normaliser/no-floor"},
+    ),
     ("balanced_loss", "class_balanced_loss", {"CBL-10": "class-balanced-loss/overflowing-factor"}),
     ("cbloss", "sigmoid_focal_loss", {"FL-7": "focal/alpha-on-both-rounded"}),
     ("cbloss", "class_balanced_weights", {"CBW-4": "class-balanced-weights/official"}),

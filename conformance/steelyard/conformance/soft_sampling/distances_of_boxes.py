@@ -224,6 +224,19 @@ def _rows_first(sides: Array) -> Array:
     return np.asarray(sides)[..., [1, 0, 3, 2]]
 
 
+def _one_point_for_all(function: Callable[..., Any], sides: str) -> Callable[..., Any]:
+    """As arrays of one row are combined with longer ones; any other number of points is refused."""
+
+    def mutant(**keywords: Any) -> Any:  # noqa: ANN401
+        if np.size(keywords["strides"]) != 1:
+            return function(**keywords)
+        shape = np.shape(keywords[sides])[:-1]
+        points = np.broadcast_to(keywords["points"], (*shape, 2))
+        return function(**{**keywords, "points": points, "strides": np.broadcast_to(keywords["strides"], shape)})
+
+    return mutant
+
+
 _HALF = "its arithmetic in float16"
 _IMPLIED = "implied by {}; kept because a failure then names the law that is broken"
 
@@ -297,6 +310,8 @@ DISTANCES_FROM_BOXES = Technique(
                          margin=lambda margin: None if margin is None else min(max(margin, 0.0), 1.0))),
         Mutant("distances/broadcast", "points broadcast to boxes of another shape",
                broadcasting(broadcasting(_DISTANCES, "points", "boxes"), "strides", "boxes")),
+        Mutant("distances/one-point-for-all", "a single point broadcast to all boxes",
+               _one_point_for_all(_DISTANCES, "boxes"), seen_in="mmdet 3.3.0"),
         Mutant("distances/raises-on-empty", "an error on empty input", failing_on_empty(_DISTANCES, "boxes")),
     ),
     rulings=(
@@ -366,6 +381,8 @@ BOXES_FROM_DISTANCES = Technique(
         Mutant("boxes/in-place", "its distances overwritten", overwriting(_BOXES, "distances")),
         Mutant("boxes/broadcast", "points broadcast to distances of another shape",
                broadcasting(broadcasting(_BOXES, "points", "distances"), "strides", "distances")),
+        Mutant("boxes/one-point-for-all", "a single point broadcast to all distances",
+               _one_point_for_all(_BOXES, "distances"), seen_in="mmdet 3.3.0"),
         Mutant("boxes/raises-on-empty", "an error on empty input", failing_on_empty(_BOXES, "distances")),
     ),
     rulings=(Ruling("not-clipped", "Boxes are not clipped to an image."),),

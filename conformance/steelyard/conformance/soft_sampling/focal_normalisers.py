@@ -188,13 +188,18 @@ def epsilon_for_floor(losses: Array, labels: Array, *, num_classes: int, normali
 
 
 def no_floor(losses: Array, labels: Array, *, num_classes: int, normaliser: str) -> Array:
-    """The count as it is, for images and for the mini-batch: without foreground infinite, 0 / 0 without losses."""
+    """The count as it is, for images and for the mini-batch: without foreground infinite, 0 / 0 without losses.
+
+    So is the answer for no image at all: nothing refuses it.
+    """
     if normaliser not in ("per_image_foreground", "batch_foreground"):
         return np.asarray(_checked(losses, labels, num_classes, normaliser))
-    sums, counts = _sums(losses, labels), _counts(labels, num_classes)
+    if np.shape(losses)[:2] != np.shape(labels):
+        raise ValueError("expected losses and labels of the same anchors")
+    sums, counts = np.sum(losses, axis=(1, 2), dtype=np.float64), _counts(labels, num_classes)
     with np.errstate(divide="ignore", invalid="ignore"):
         if normaliser == "per_image_foreground":
-            return np.asarray(np.mean(sums / counts))
+            return np.asarray(np.divide(np.sum(sums / counts), len(counts)))
         return np.asarray(np.divide(sums.sum(), counts.sum()))
 
 
