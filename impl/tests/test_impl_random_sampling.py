@@ -141,6 +141,29 @@ def test_without_keys_runs_without_data_and_compiles():
             assert not (negative & (labels != 3)).any()
 
 
+def test_without_keys_each_call_draws_anew():
+    """Also two calls with the same labels in one graph; by one seed the same; mapped, as vmap's `randomness` says."""
+    labels = torch.zeros(2, 300, dtype=torch.int64)
+
+    def draw(labels):
+        return random_sampling(labels, num_classes=3, num_samples=100).positive
+
+    def twice(labels):
+        return draw(labels), draw(labels)
+
+    for function in (twice, torch.compile(twice, fullgraph=True, backend="aot_eager")):
+        torch.manual_seed(0)
+        one, other = function(labels)
+        torch.manual_seed(0)
+        assert torch.equal(one, function(labels)[0])
+        assert not torch.equal(one, other)
+        assert not torch.equal(one[0], one[1])
+    assert not torch.equal(*torch.func.vmap(draw, randomness="different")(labels))
+    assert torch.equal(*torch.func.vmap(draw, randomness="same")(labels))
+    with pytest.raises(RuntimeError, match="randomness"):
+        torch.func.vmap(draw)(labels)
+
+
 def test_the_device_is_that_of_the_labels():
     """Not the one where tensors are made by default."""
     labels = torch.randint(-1, 4, (2, 300))
@@ -154,7 +177,10 @@ def test_the_device_is_that_of_the_labels():
 def test_labels_of_any_integers():
     """Unsigned ones have nothing to ignore."""
     labels = torch.randint(0, 4, (2, 300))
+    ignored = torch.full((2, 300), -1, dtype=torch.int8)
 
+    # more classes than the dtype counts
+    assert not torch.stack(random_sampling(ignored, num_classes=300, num_samples=8)).any()
     for dtype in (torch.uint8, torch.int8, torch.int32):
         torch.manual_seed(1)
         sample = random_sampling(labels.to(dtype), num_classes=3, num_samples=8)
