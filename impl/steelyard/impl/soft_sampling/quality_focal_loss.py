@@ -53,7 +53,7 @@ class _QualityFocalLoss(torch.autograd.Function):
     def forward(logits: Tensor, targets: Tensor, beta: float) -> Tensor:
         def loss(logits: Tensor, targets: Tensor) -> Tensor:
             x = logits.to(compute_dtype(logits))
-            return _value(x, targets.to(x.dtype), beta)
+            return _value(x, targets.to(x.dtype), beta, is_dense=True)
 
         return in_slices(loss, logits, targets, shared=logits.ndim)
 
@@ -66,7 +66,7 @@ class _QualityFocalLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         def gradient(logits: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
             x = logits.to(compute_dtype(logits))
-            return (grad * _derivative(x, targets.to(x.dtype), ctx.beta)).to(logits.dtype)
+            return (grad * _derivative(x, targets.to(x.dtype), ctx.beta, is_dense=True)).to(logits.dtype)
 
         logits, targets = ctx.saved_tensors
         return in_slices(gradient, logits, targets, grad, shared=logits.ndim), None, None
@@ -113,21 +113,23 @@ class _QualityFocalLossWithLabels(torch.autograd.Function):
         return in_slices(gradient, logits, labels, quality, grad, shared=labels.ndim), None, None, None
 
 
-def _value(x: Tensor, y: Tensor, beta: float) -> Tensor:
-    cross_entropy = soft_cross_entropy(x, y)
+def _value(x: Tensor, y: Tensor, beta: float, *, is_dense: bool = False) -> Tensor:
+    cross_entropy = soft_cross_entropy(x, y, is_dense=is_dense)
     if beta == 0:
         return cross_entropy
     delta = score_minus_target(x, y)
     return (delta * delta if beta == 2 else delta.abs().pow(beta)) * cross_entropy
 
 
-def _derivative(x: Tensor, y: Tensor, beta: float) -> Tensor:
+def _derivative(x: Tensor, y: Tensor, beta: float, *, is_dense: bool = False) -> Tensor:
     """0 where the score is the target, for every beta: sign(0) is 0, and nothing divides by the distance there."""
     p, one_minus_p = torch.sigmoid(x), torch.sigmoid(-x)
     delta = (1.0 - y) * p - y * one_minus_p
     if beta == 0:
         return delta
-    cross_entropy = soft_cross_entropy(x, y).clamp(max=torch.finfo(x.dtype).max)  # 0 * inf has the limit 0
+    cross_entropy = soft_cross_entropy(x, y, is_dense=is_dense).clamp(
+        max=torch.finfo(x.dtype).max
+    )  # 0 * inf has the limit 0
     slope = p * one_minus_p
     if beta == 2:  # the usual one is a polynomial in delta: cheap, and differentiable again at 0
         return delta * (delta * delta + 2.0 * slope * cross_entropy)

@@ -9,16 +9,19 @@ from torch import Tensor
 from steelyard.impl.checks import discrete_tensor, float_tensor
 
 
-def soft_cross_entropy(x: Tensor, y: Tensor) -> Tensor:
+def soft_cross_entropy(x: Tensor, y: Tensor, *, is_dense: bool = False) -> Tensor:
     """Cross entropy of sigmoid(x) against y: terms >= 0 only, and 0 for an infinite logit that is right.
 
     relu and clamp, since at 0 their derivatives are those of one branch, as a second derivative needs it; abs has
-    one of its own there.
+    one of its own there. A target that `is_dense` was not made from labels.
     """
     above, below = torch.relu(x), x.clamp(max=0.0)
     linear = above * (1.0 - y) - below * y
     # 0 instead of 0 * inf; a logit that is NaN goes on in the other term
-    linear = torch.nan_to_num(linear, nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+    if is_dense and torch.compiler.is_compiling():  # a loop over vectors, which nan_to_num is not
+        linear = torch.where(linear.isnan(), 0.0, linear)
+    else:
+        linear = torch.nan_to_num(linear, nan=0.0, posinf=torch.inf, neginf=-torch.inf)
     return linear + torch.log1p(torch.exp(below - above))
 
 
