@@ -110,12 +110,16 @@ def _log_score(logits: Tensor, labels: Tensor, is_positive: Tensor, activation: 
     if activation == "softmax":  # by the margin above the others: 1 - p, the derivative, keeps its digits
         label = torch.where(is_positive, labels, -1).to(torch.int32)
         return -softmax_focal_loss(logits, label, alpha=None, gamma=0.0)
-    own: Tensor = _OwnLogit.apply(logits, torch.where(is_positive, labels, 0))  # type: ignore[no-untyped-call]
+    label = torch.where(is_positive, labels, 0)
+    if logits.dtype == compute_dtype(logits):
+        own = logits.gather(-1, _channel(label)).squeeze(-1)
+    else:
+        own = _OwnHalfLogit.apply(logits, label)  # type: ignore[no-untyped-call]
     return nn.functional.logsigmoid(torch.where(is_positive, own.to(compute_dtype(logits)), 0.0))
 
 
-class _OwnLogit(torch.autograd.Function):
-    """The logit of the true class; in half precision too, its gradient takes little more memory than itself."""
+class _OwnHalfLogit(torch.autograd.Function):
+    """The logit of the true class, in slices: PyTorch adds half numbers up in a float32 copy of the whole gradient."""
 
     generate_vmap_rule = True
 
@@ -130,13 +134,10 @@ class _OwnLogit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         def gradient(logits: Tensor, labels: Tensor, grad: Tensor) -> Tensor:
-            # adding half numbers, PyTorch would make a copy of the whole in float32
             wide = grad.to(compute_dtype(grad)).unsqueeze(-1)
             return wide.new_zeros(logits.shape).scatter_add_(-1, _channel(labels), wide).to(logits.dtype)
 
         logits, labels = ctx.saved_tensors
-        if grad.dtype == compute_dtype(grad):  # nothing stands beside it: no need for slices
-            return gradient(logits, labels, grad), None
         return in_slices(gradient, logits, labels, grad, shared=labels.ndim), None
 
 
