@@ -14,3 +14,9 @@ def either_way(request, monkeypatch):
     """What runs on a CPU, and what runs on a GPU, which PyTorch's own operators do on a CPU as well."""
     if request.param == "tensor operators":
         monkeypatch.setattr(cpu_operators, "used_for", lambda _: False)
+
+
+@pytest.fixture
+def as_on_a_device(monkeypatch):
+    """What runs on a GPU."""
+    monkeypatch.setattr(cpu_operators, "used_for", lambda _: False)

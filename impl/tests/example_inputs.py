@@ -30,6 +30,23 @@ DEVICES = (
 )
 
 
+OTHERWISE_ON_CPUS = (
+    "adversarial_dropout_mask",
+    "generate_positive_rois",
+    "hard_negative_mining",
+    "instance_balanced_positives",
+    "iou_balanced_negatives",
+    "iou_lower_bound_sampling",
+    "mine_false_positives",
+    "mine_random_false_positives",
+    "objectness_prior_sampling",
+    "random_sampling",
+    "ssd_confidence_loss",
+    "stratified_hard_example_mining",
+)
+"""What uses operators of our own on a CPU; with the fixture `as_on_a_device` it does what it does elsewhere."""
+
+
 class Draw:
     """Random tensors of one seed, on the CPU."""
 

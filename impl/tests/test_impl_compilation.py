@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from example_inputs import DEVICES, EXAMPLES, LARGER, SMALL, function_of, results_and_gradients
+from example_inputs import (
+    DEVICES,
+    EXAMPLES,
+    LARGER,
+    OTHERWISE_ON_CPUS,
+    SMALL,
+    function_of,
+    results_and_gradients,
+)
 
 pytestmark = [
     # torch.compile itself makes an instance of autograd.Function, which torch deprecates, and uses torch.jit
@@ -36,6 +44,13 @@ def _compiles_into_one_graph(function, entry, device, backend=RUN_AS_IT_IS):
 def test_one_graph_for_all_sizes(entry, device):
     """No graph break, no second compilation where the number of candidates changes, and the results of eager code."""
     _compiles_into_one_graph(function_of(entry, device), entry, device)
+
+
+@pytest.mark.parametrize("entry", OTHERWISE_ON_CPUS)
+@pytest.mark.usefixtures("as_on_a_device")
+def test_one_graph_for_all_sizes_on_a_device(entry):
+    """The same without the operators of CPUs."""
+    _compiles_into_one_graph(function_of(entry, "cpu"), entry, "cpu")
 
 
 GENERATED = ("sigmoid_focal_loss", "random_sampling")

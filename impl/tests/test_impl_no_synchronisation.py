@@ -17,6 +17,8 @@ from watching import (
 
 import steelyard.impl as room
 
+pytestmark = pytest.mark.usefixtures("as_on_a_device")  # the host waits for itself in no other way
+
 MASK = torch.tensor([True, False, True])
 WAITING = {
     "a sum by item": (lambda x: x * x.sum().item(), TO_THE_HOST),

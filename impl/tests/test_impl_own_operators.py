@@ -5,11 +5,12 @@ import pkgutil
 
 import pytest
 import torch
-from example_inputs import DEVICES, Draw
+from example_inputs import DEVICES, EXAMPLES, OTHERWISE_ON_CPUS, SMALL, Draw, function_of, results_and_gradients
 from torch import Tensor
 from torch._library.custom_ops import OPDEFS
 
 import steelyard.impl as room
+from steelyard.impl import cpu_operators
 
 
 def _suppress(draw, n):
@@ -74,6 +75,20 @@ def test_operator_of_cpus_is_a_good_citizen(name, n):
     operator = getattr(torch.ops.steelyard, name.partition("::")[2]).default
 
     assert set(torch.library.opcheck(operator, ON_CPUS[name](Draw(0), n)).values()) == {"SUCCESS"}
+
+
+def test_it_is_known_which_functions_use_those_of_cpus(monkeypatch):
+    """The others do the same on every device."""
+    asked = []
+    monkeypatch.setattr(cpu_operators, "used_for", lambda tensor: asked.append(tensor) or True)
+    found = []
+    for entry, example in EXAMPLES.items():
+        asked.clear()
+        results_and_gradients(function_of(entry, "cpu"), entry, example.arguments(SMALL, device="cpu"))
+        if asked:
+            found.append(entry.partition(":")[0])
+
+    assert set(found) == set(OTHERWISE_ON_CPUS)
 
 
 def test_a_wrong_fake_implementation_is_noticed():

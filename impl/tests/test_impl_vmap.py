@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from example_inputs import DEVICES, EXAMPLES, SMALL, function_of
+from example_inputs import DEVICES, EXAMPLES, OTHERWISE_ON_CPUS, SMALL, function_of
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -24,6 +24,17 @@ def _stacked(calls):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("entry", [entry for entry, example in EXAMPLES.items() if not example.alone])
 def test_mapped_calls_are_single_calls(entry, device):
+    _mapped_calls_are_single_calls(entry, device)
+
+
+@pytest.mark.parametrize("entry", [entry for entry in OTHERWISE_ON_CPUS if not EXAMPLES[entry].alone])
+@pytest.mark.usefixtures("as_on_a_device")
+def test_mapped_calls_are_single_calls_on_a_device(entry):
+    """The same without the operators of CPUs."""
+    _mapped_calls_are_single_calls(entry, "cpu")
+
+
+def _mapped_calls_are_single_calls(entry, device):
     function = function_of(entry, device)
     calls, sizes = _calls(entry, device)
 
