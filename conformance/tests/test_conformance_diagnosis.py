@@ -54,6 +54,10 @@ def focal(function):
         ("quality_focal_loss", "quality-focal/focal-alpha", "QFL-1"),
         ("normalise_focal_loss", "focal-normaliser/by-anchors", "NORM-1"),
         ("ghm_classification_loss", "ghm-classification/upper-closed", "GHMC-6"),
+        ("ssd_confidence_loss", "ssd/last-of-equals", "SSD-11"),
+        ("ssd_confidence_loss", "ssd/quickselect", "SSD-11"),
+        ("stratified_hard_example_mining", "stratified/last-of-equals", "SH-4"),
+        ("stratified_hard_example_mining", "stratified/quickselect", "SH-4"),
     ],
 )
 def test_known_mistake_is_named_as_itself(technique, mutant_id, requirement):
@@ -73,6 +77,10 @@ def test_known_mistake_is_named_as_itself(technique, mutant_id, requirement):
         ("distribution_focal_loss", "distribution-focal/index-error", "DFL-4", "error"),
         ("distribution_focal_loss", "distribution-focal/extrapolating", "DFL-20", "fail"),
         ("isr_p_weights", "isr-p/written-into-label-weights", "IP-18", "fail"),
+        ("distances_from_boxes", "distances/broadcast", "DFB-11", "fail"),
+        ("distances_from_boxes", "distances/one-point-for-all", "DFB-11", "fail"),
+        ("boxes_from_distances", "boxes/one-point-for-all", "BFD-9", "fail"),
+        ("normalise_focal_loss", "focal-normaliser/no-floor", "NORM-9", "fail"),
     ],
 )
 def test_a_failure_without_numbers_is_named_by_how_it_ends(technique, mutant_id, requirement, status):

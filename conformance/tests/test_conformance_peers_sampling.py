@@ -1,5 +1,7 @@
 """Real libraries' hard sampling: what is wrong is found and explained, what is right is left alone."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,19 @@ def test_these_are_right(libraries, library, technique, known):
 
     assert judged.result.verdict == "conforms"
     assert judged.wrong == known
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch.topk takes other equal losses where its C++ library does")
+@pytest.mark.parametrize(
+    ("technique", "mistakes"),
+    [
+        ("ssd_confidence_loss", {"SSD-11": "ssd/quickselect"}),
+        ("stratified_hard_example_mining", {"SH-4": "stratified/quickselect"}),
+    ],
+)
+def test_mmdets_choice_among_equal_losses_is_named(libraries, technique, mistakes):
+    """It is that of torch.topk."""
+    assert libraries.diagnose("mmdet", technique, mistakes) == mistakes
 
 
 def test_monai_mines_negatives_without_positives(libraries):

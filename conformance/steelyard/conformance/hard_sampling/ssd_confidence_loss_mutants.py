@@ -14,6 +14,7 @@ import numpy as np
 from steelyard.conformance import plain_mistakes as mistakes
 from steelyard.conformance.contract import Array, Mutant
 from steelyard.conformance.hard_sampling.mining_inputs import Function, largest, only_the_first
+from steelyard.conformance.hard_sampling.quickselect import quickselected
 from steelyard.reference.hard_sampling import hard_negative_mining as oracle
 from steelyard.reference.soft_sampling.softmax_focal_loss import softmax_focal_loss, softmax_focal_loss_grad
 
@@ -146,6 +147,14 @@ def _last(z: Array, y: Array, losses: Array, negatives_per_positive: float, min_
     return number[..., ::-1], divisor
 
 
+def _quickselected(z: Array, y: Array, losses: Array, negatives_per_positive: float, min_negatives: int) -> Any:  # noqa: ANN401
+    positive, background = _groups(z, y)
+    number, rule = positive.astype(np.float64), _rule(negatives_per_positive, min_negatives)
+    for b in np.ndindex(y.shape[:-1]):
+        number[b] += quickselected(background[b], losses[b], rule(positive[b]))
+    return number, float(max(1, positive.sum()))
+
+
 def _leaking_gradient(logits: Array, labels: Array, **o: Any) -> Array:  # noqa: ANN401
     """The background outside the sample learns too."""
     z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
@@ -214,6 +223,8 @@ MUTANTS = (
     Mutant("ssd/least-number-needs-a-positive", "no least number for images without positives",
            *_counted(_needs_positive)),
     Mutant("ssd/last-of-equals", "of equal candidates the last one learning", *_counted(_last)),
+    Mutant("ssd/quickselect", "of equal candidates those that a quickselect leaves in front learning",
+           *_counted(_quickselected), seen_in="mmdet 3.3.0, torch.topk on a CPU"),
     Mutant("ssd/leaking-gradient", "a little gradient for the background outside the sample", _LOSS,
            _leaking_gradient),
     Mutant("ssd/one-maximum", "one maximum for the log-sum-exp of all images", _one_maximum, seen_in="ssd.pytorch"),

@@ -52,6 +52,7 @@ from steelyard.conformance.hard_sampling.mining_inputs import (
     reversed_candidates,
     whole_batch,
 )
+from steelyard.conformance.hard_sampling.quickselect import quickselected
 from steelyard.conformance.real_data import points_of_image
 from steelyard.reference.hard_sampling import ohem as oracle
 
@@ -165,6 +166,12 @@ def _negatives_as_they_come(losses: Array, labels: Array, **o: Any) -> Masks:  #
     return positive, largest(labels == o["num_classes"], np.zeros(losses.shape), int(negative.sum()))
 
 
+def _quickselected(losses: Array, labels: Array, **o: Any) -> Masks:  # noqa: ANN401
+    foreground, background = (labels >= 0) & (labels < o["num_classes"]), labels == o["num_classes"]
+    n_pos, n_neg = (int(mask.sum()) for mask in _RIGHT(losses, labels, **o))
+    return quickselected(foreground, losses, n_pos), quickselected(background, losses, n_neg)
+
+
 def _places_for_indices(losses: Array, labels: Array, **o: Any) -> Masks:  # noqa: ANN401
     """Positions in the list of positives taken for positions in the image."""
     positive, negative = _RIGHT(losses, labels, **o)
@@ -219,6 +226,8 @@ MUTANTS = (
     Mutant("stratified/last-of-equals", "of equal losses the last candidate's",
            by_image(lambda losses, labels, **o: tuple(m[::-1] for m in _RIGHT(losses[::-1], labels[::-1], **o)),
                     _RIGHT)),
+    Mutant("stratified/quickselect", "of equal losses those that a quickselect leaves in front",
+           by_image(_quickselected, _RIGHT), seen_in="mmdet 3.3.0, torch.topk on a CPU"),
     Mutant("stratified/whole-batch", "one quota for the whole batch", whole_batch(_RIGHT)),
     Mutant("stratified/first-candidates-only", "candidates beyond the 16,384th left out",
            only_the_first(_RIGHT, "labels", 16_384)),
