@@ -11,10 +11,11 @@ pytestmark = pytest.mark.peers
 
 def test_mmdet_merges_objects_from_the_third_image_on(libraries):
     """Found with three images, and found that it writes to the caller's label weights."""
-    judged = libraries.judge("mmdet", "isr_p_weights")
+    judged = libraries.judge("mmdet", "isr_p_weights", {"IP-16"})
 
     assert judged.result.dialect == "max"
     assert judged.wrong == {"IP-1", "IP-2", "IP-4", "IP-5", "IP-8", "IP-18"}
+    assert judged["IP-16"].diagnosis == "isr-p/float32-sums", "also of float64 losses"
 
 
 @pytest.mark.parametrize(

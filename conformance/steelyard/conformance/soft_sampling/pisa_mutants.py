@@ -305,6 +305,14 @@ def _overflowing(w: Array, own: Array, loss: Array, groups: Array) -> Array:
     return np.asarray(total / weighed)
 
 
+def _in_float32(w: Array, own: Array, loss: Array, groups: Array) -> Array:
+    """Losses and sums in float32, whatever comes in."""
+    single = np.float32
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, weighed = own.astype(single).sum(), (w.astype(single) * loss.astype(single)).sum()
+        return _ratio(w, own, loss, groups) if np.isfinite(total) and np.isfinite(weighed) else total / weighed
+
+
 def _weigh(u: Array, a: Array, gamma: float, beta: float) -> Array:
     return np.asarray(a * ((1 - beta) * u + beta) ** gamma)
 
@@ -319,6 +327,12 @@ def _beta_outside(u: Array, a: Array, gamma: float, beta: float) -> Array:
 
 def _no_beta(u: Array, a: Array, gamma: float, beta: float) -> Array:
     return np.asarray(a * u**gamma)
+
+
+def _float32_sums(*, classification_losses: Array, **keywords: Any) -> Array:  # noqa: ANN401
+    # tried in float32, a loss beyond it comes in as infinite, which the specification's checks refuse
+    losses = np.minimum(np.asarray(classification_losses, dtype=np.float64), np.finfo(np.float64).max)
+    return np.asarray(_weighing(ratio=_in_float32)(classification_losses=losses, **keywords))
 
 
 def _swapped_denominator(*, denominator: str, **keywords: Any) -> Array:  # noqa: ANN401
@@ -391,6 +405,8 @@ WEIGHT_MUTANTS = (
     Mutant("isr-p/no-ratio", "no ratio", _weighing(ratio=_no_ratio)),
     Mutant("isr-p/unguarded", "NaN where all losses are 0", _weighing(ratio=_unguarded), seen_in="mmdet 3.3.0"),
     Mutant("isr-p/overflow", "sums of large losses beyond float32", _weighing(ratio=_overflowing)),
+    Mutant("isr-p/float32-sums", "losses and their sums in float32, whatever comes in", _float32_sums,
+           seen_in="mmdet 3.3.0"),
     Mutant("isr-p/half-sums", "sums in float16, beyond its range", _half_sums),
     Mutant("isr-p/first-channel", "only the first channel's loss", _first_channel),
     Mutant("isr-p/ignored-kept", "ignored samples with their label weight", _ignored_kept),
