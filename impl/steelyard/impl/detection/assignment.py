@@ -4,6 +4,7 @@ Specification: `steelyard.reference.detection.assignment`.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from math import prod
 from typing import NamedTuple
 
@@ -290,7 +291,11 @@ def _sum_where_zero(below: Tensor, bits: Tensor) -> Tensor:
     signs = below.sign_()
     if torch.compiler.is_compiling():  # into the loop that made the numbers
         return ((signs + 1) * bits.unsqueeze(-1)).sum(-2)
-    return (bits.unsqueeze(-2) @ signs).squeeze(-2).add_(bits.sum(-1, keepdim=True))
+    device = signs.device.type
+    exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    with exact:  # autocast would round the sums to a half precision
+        product = bits.unsqueeze(-2) @ signs
+    return product.squeeze(-2).add_(bits.sum(-1, keepdim=True))
 
 
 def _exponent(sums: Tensor) -> Tensor:
