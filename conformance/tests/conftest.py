@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from steelyard.conformance.results import RequirementResult, TechniqueResult
 from steelyard.conformance.running import Listener, Plan, run
 
 _SHIMS = Path(__file__).parent / "shims"
+
+# a shell's background job ignores Ctrl-C, and so would every process that a test starts in order to interrupt it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
