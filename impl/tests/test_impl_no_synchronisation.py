@@ -150,7 +150,7 @@ def test_what_waits_is_noticed(name):
 def test_what_no_operator_shows_is_an_error_on_the_meta_device(waits):
     x = torch.ones(3, device="meta")
 
-    with pytest.raises((NotImplementedError, TypeError), match="meta"):
+    with pytest.raises((NotImplementedError, TypeError), match="meta"):  # PyTorch's own errors: there is no data
         waits(x)
 
 

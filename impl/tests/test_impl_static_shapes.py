@@ -47,7 +47,7 @@ def test_shapes_and_dtypes_do_not_depend_on_values(entry):
 )
 def test_what_looks_at_a_value_is_noticed(looks):
     """With both kinds of tensors without data."""
-    with pytest.raises((RuntimeError, NotImplementedError)):
+    with pytest.raises((RuntimeError, NotImplementedError)):  # PyTorch's own errors: there is no data
         looks(EXAMPLES["box_area"].arguments(SMALL, device="meta")["boxes"])
     with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
         _of_fake_tensors(looks, "clip_boxes", {"boxes": EXAMPLES["box_area"].arguments(SMALL)["boxes"]})

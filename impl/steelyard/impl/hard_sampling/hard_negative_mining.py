@@ -10,7 +10,7 @@ from torch import Tensor
 
 from steelyard.impl.checks import count, discrete_tensor, float_tensor, non_negative
 from steelyard.impl.collectives import summed
-from steelyard.impl.hard_sampling.keyed_draws import lowest
+from steelyard.impl.hard_sampling.keyed_draws import smallest_keys
 from steelyard.impl.hard_sampling.random_sampling import Sample
 from steelyard.impl.soft_sampling.softmax_focal_loss import softmax_focal_loss
 
@@ -72,9 +72,9 @@ def ssd_confidence_loss(
     return selected.sum() / summed(positive.sum(), group).clamp(min=1)
 
 
-def hardest(losses: Tensor, group: Tensor, number: Tensor, *, limit: int | None = None) -> Tensor:
-    """The members of a group with the largest losses, of equal ones the first; fast where `number` has a `limit`.
+def hardest(losses: Tensor, group: Tensor, number: Tensor) -> Tensor:
+    """The members of a group with the largest losses, of equal ones the first.
 
     Shapes: `losses` float (..., N), `group` bool (..., N), `number` int (..., 1) -> bool (..., N).
     """
-    return lowest(-losses.detach(), group, number, limit=limit)
+    return smallest_keys(-losses.detach(), group, number)

@@ -23,24 +23,16 @@ def key_tensor(name: str, value: Tensor) -> Tensor:
 
 
 def smallest_keys(keys: Tensor, group: Tensor, number: Tensor, *, limit: int | None = None) -> Tensor:
-    """The members of a group with the smallest keys: `number` (..., 1), or all if there are fewer.
+    """The members of a group with the smallest keys, of equal ones the first: `number` (..., 1), or all if fewer.
 
     A `limit` that `number` never exceeds makes it fast on a GPU.
+    Shapes: `keys` float (..., N), `group` bool (..., N) -> bool (..., N).
     """
-    return lowest(keys, group, number, limit=limit)
-
-
-def lowest(values: Tensor, group: Tensor, number: Tensor, *, limit: int | None = None) -> Tensor:
-    """The members of a group with the lowest values, of equal ones the first: `number` (..., 1), or all if fewer.
-
-    A `limit` that `number` never exceeds makes it fast on a GPU.
-    Shapes: `values` float (..., N), `group` bool (..., N) -> bool (..., N).
-    """
-    if cpu_operators.used_for(values):
-        return lowest_in_rows(values, group, number)
+    if cpu_operators.used_for(keys):
+        return lowest_in_rows(keys, group, number)
     if limit is None:
-        return lowest_by_digits(values, group, number)
-    return lowest_within(values, group, number, min(limit, values.shape[-1]))
+        return lowest_by_digits(keys, group, number)
+    return lowest_within(keys, group, number, min(limit, keys.shape[-1]))
 
 
 def lowest_within(values: Tensor, group: Tensor, number: Tensor, limit: int) -> Tensor:

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from steelyard.impl import cpu_operators
 from steelyard.impl.checks import compute_dtype, count, discrete_tensor, float_tensor, fraction
 from steelyard.impl.collectives import summed
 from steelyard.impl.detection.boxes import box_tensor
 from steelyard.impl.detection.non_maximum_suppression import suppress_sorted
 from steelyard.impl.detection.selection import best_indices, flags, take
-from steelyard.impl.hard_sampling.hard_negative_mining import hardest
-from steelyard.impl.hard_sampling.random_sampling import Sample, check_quotas, quotas
-from steelyard.impl.hard_sampling.samples_in_rows import lowest_sample_in_rows
-from steelyard.impl.hard_sampling.uniform_draws import count_members
+from steelyard.impl.hard_sampling.random_sampling import Sample, check_quotas, lowest_sample
 
 if TYPE_CHECKING:  # builds of torch without distributed exist
     from torch.distributed import ProcessGroup
@@ -99,14 +95,7 @@ def stratified_hard_example_mining(
     discrete_tensor("labels", labels, shape=losses.shape, of="that of losses")
     count("num_classes", num_classes)
     limits = check_quotas(num_samples, positive_fraction, negatives_per_positive)
-    if cpu_operators.used_for(labels):
-        quota = num_classes, num_samples, limits[0], negatives_per_positive
-        return Sample(*lowest_sample_in_rows(labels, -losses.detach(), quota))
-    numbers = quotas(count_members(labels, num_classes).size, num_samples, positive_fraction, negatives_per_positive)
-    return Sample(
-        hardest(losses, (labels >= 0) & (labels < num_classes), numbers[..., :1], limit=limits[0]),
-        hardest(losses, labels == num_classes, numbers[..., 1:], limit=limits[1]),
-    )
+    return lowest_sample(labels, -losses.detach(), num_classes, limits, negatives_per_positive)
 
 
 def _losses(

@@ -43,17 +43,29 @@ def random_sampling(
     discrete_tensor("labels", labels, shape=shape, of="that of keys")
     count("num_classes", num_classes)
     limits = check_quotas(num_samples, positive_fraction, negatives_per_positive)
+    if keys is not None:
+        return lowest_sample(labels, keys, num_classes, limits, negatives_per_positive)
     if cpu_operators.used_for(labels):
-        quota = num_classes, num_samples, limits[0], negatives_per_positive
-        return Sample(*(draw_in_rows(labels, quota) if keys is None else lowest_sample_in_rows(labels, keys, quota)))
+        return Sample(*draw_in_rows(labels, (num_classes, num_samples, limits[0], negatives_per_positive)))
     members = count_members(labels, num_classes)
-    numbers = quotas(members.size, num_samples, positive_fraction, negatives_per_positive)
-    if keys is None:
-        return Sample(*draw_uniformly(labels, num_classes, members, numbers, limits))
-    foreground = (labels >= 0) & (labels < num_classes)
+    numbers = _quotas(members.size, limits, negatives_per_positive)
+    return Sample(*draw_uniformly(labels, num_classes, members, numbers, limits))
+
+
+def lowest_sample(
+    labels: Tensor, values: Tensor, num_classes: int, limits: tuple[int, int], negatives_per_positive: float | None
+) -> Sample:
+    """The positives and the negatives of each image with the lowest values; `limits` are those of `check_quotas`.
+
+    Shapes: `labels` int (..., N), `values` float (..., N) -> two bool (..., N).
+    """
+    if cpu_operators.used_for(labels):
+        quota = num_classes, limits[1], limits[0], negatives_per_positive
+        return Sample(*lowest_sample_in_rows(labels, values, quota))
+    numbers = _quotas(count_members(labels, num_classes).size, limits, negatives_per_positive)
     return Sample(
-        smallest_keys(keys, foreground, numbers[..., :1], limit=limits[0]),
-        smallest_keys(keys, labels == num_classes, numbers[..., 1:], limit=limits[1]),
+        smallest_keys(values, (labels >= 0) & (labels < num_classes), numbers[..., :1], limit=limits[0]),
+        smallest_keys(values, labels == num_classes, numbers[..., 1:], limit=limits[1]),
     )
 
 
@@ -67,14 +79,13 @@ def check_quotas(num_samples: int, positive_fraction: float, negatives_per_posit
     return int(num_samples * positive_fraction), num_samples
 
 
-def quotas(sizes: Tensor, num_samples: int, positive_fraction: float, negatives_per_positive: float | None) -> Tensor:
+def _quotas(sizes: Tensor, limits: tuple[int, int], negatives_per_positive: float | None) -> Tensor:
     """What a sample takes of the foreground and of the background, int (..., 2), of which there are `sizes`."""
-    check_quotas(num_samples, positive_fraction, negatives_per_positive)
-    bound = negatives_per_positive
-    num_positive = sizes[..., :1].clamp(max=int(num_samples * positive_fraction))
-    num_negative = sizes[..., 1:].minimum(num_samples - num_positive)
-    if bound is not None:
-        num_negative = num_negative.minimum((bound * num_positive.clamp(min=1).double()).floor().long())
+    num_positive = sizes[..., :1].clamp(max=limits[0])
+    num_negative = sizes[..., 1:].minimum(limits[1] - num_positive)
+    if negatives_per_positive is not None:
+        most = (negatives_per_positive * num_positive.clamp(min=1).double()).floor().long()
+        num_negative = num_negative.minimum(most)
     return torch.cat([num_positive, num_negative], dim=-1)
 
 
